@@ -1,0 +1,1 @@
+"""Sources and sinks: the outside in, records out, and back. Knows no learner."""

@@ -1,0 +1,1 @@
+"""Files as sources and sinks: JSON Lines and ARFF, plain or gzip."""

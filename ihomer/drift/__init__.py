@@ -1,0 +1,1 @@
+"""Detectors of drift: numbers in, alarms out. Knows no learner and no stream."""

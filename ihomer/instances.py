@@ -1,0 +1,570 @@
+"""Ground floor: an event, the names behind the numbers, a batch of events as arrays.
+
+In: events whose features and labels are names, as sources and callers give them. Out: a `Batch`
+of compressed sparse rows over ids, the only thing that learners read. Everything above speaks in
+these, and nothing here knows who is above.
+
+What a value means: an absent feature is 0; ``None`` and NaN are missing; a string is nominal and
+becomes the indicator of its (feature, value) pair; a list of strings becomes one indicator for
+each; a boolean is 0 or 1; an infinite number is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ihomer.errors import MalformedEventError, UsageError
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int32]
+OffsetArray: TypeAlias = npt.NDArray[np.int64]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+EventId: TypeAlias = str | int
+Value: TypeAlias = float | int | bool | str | Sequence[str] | None
+FeatureKey: TypeAlias = str | tuple[str, str]
+NewLabels: TypeAlias = Literal["error", "drop"]
+
+_NUMERIC_TYPES = frozenset((float, int))
+_REMEMBERED_SHAPES = 64
+
+
+class Row(NamedTuple):
+    """Features as an array over declared names.
+
+    Attributes
+    ----------
+    names
+        The declared feature names. Rows that share one tuple object are mapped to ids once.
+    values
+        float64, shape (m,); NaN = missing.
+    indices
+        int32, shape (m,), positions in `names`, ascending; None: one value for every name.
+    """
+
+    names: tuple[str, ...]
+    values: FloatArray
+    indices: IntArray | None = None
+
+
+@dataclass(slots=True)
+class Event:
+    """One event of a stream, in names.
+
+    Attributes
+    ----------
+    id
+        What the prediction is returned under.
+    x
+        Features: a mapping of name to value, or a `Row`.
+    on
+        The labels that are on; None = unlabelled (predicted, not learned).
+    off
+        Labels named as off: they are known from now on.
+    ts
+        The event's own time, RFC 3339 or epoch milliseconds, handed through to the prediction.
+    """
+
+    id: EventId
+    x: Mapping[str, Value] | Row
+    on: Sequence[str] | None = None
+    off: Sequence[str] = ()
+    ts: str | int | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Batch:
+    """Events as compressed sparse rows over feature ids and label ids.
+
+    Attributes
+    ----------
+    indptr, indices, values
+        Features: int64 (n + 1,), int32 (nnz,) ascending within an event, float64 (nnz,); zeros
+        are not stored, NaN = missing.
+    y_indptr, y_indices
+        Labels that are on: int64 (n + 1,), int32 (positives,) ascending within an event.
+    labelled
+        bool (n,): False = predict only.
+    known
+        int32 (n + 1,): ``known[t]`` = how many labels have been on before event t, so ids below
+        it can be predicted at t; ``known[t + 1]`` counts event t's own labels too.
+    """
+
+    indptr: OffsetArray
+    indices: IntArray
+    values: FloatArray
+    y_indptr: OffsetArray
+    y_indices: IntArray
+    labelled: BoolArray
+    known: IntArray
+
+    def __len__(self) -> int:
+        return len(self.labelled)
+
+    @property
+    def n_labels(self) -> int:
+        """Number of labels that have been on, up to the end of the batch."""
+        return int(self.known[-1])
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Events `start` to `stop` (exclusive), sharing the arrays."""
+        first, last = self.indptr[start], self.indptr[stop]
+        y_first, y_last = self.y_indptr[start], self.y_indptr[stop]
+        return Batch(
+            self.indptr[start : stop + 1] - first,
+            self.indices[first:last],
+            self.values[first:last],
+            self.y_indptr[start : stop + 1] - y_first,
+            self.y_indices[y_first:y_last],
+            self.labelled[start:stop],
+            self.known[start : stop + 1],
+        )
+
+
+class FeatureVocabulary:
+    """Feature names to column ids, in the order of appearance, bounded.
+
+    Parameters
+    ----------
+    bound
+        So many names get a column of their own; later ones share ``max(1, bound // 4)`` columns
+        by a hash of the name that is the same in every process.
+    """
+
+    def __init__(self, bound: int) -> None:
+        if bound < 1:
+            raise UsageError(f"max_features: found {bound}, accepted: 1 or more")
+        self.bound = bound
+        self._buckets = max(1, bound // 4)
+        self._ids: dict[FeatureKey, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def full(self) -> bool:
+        """Whether new names are hashed by now."""
+        return len(self._ids) >= self.bound
+
+    @property
+    def columns(self) -> int:
+        """One more than the largest id in use."""
+        return self.bound + self._buckets if self.full else len(self._ids)
+
+    def ids(self, keys: Sequence[FeatureKey], *, add: bool) -> IntArray:
+        """Ids of `keys`, new ones in sorted order so that the order of a mapping plays no role.
+
+        Parameters
+        ----------
+        keys
+            Distinct feature names, or (name, value) pairs of nominal features.
+        add
+            Whether new names are kept. If not, each gets the id that it would be given.
+
+        Returns
+        -------
+        IntArray
+            int32, shape (len(keys),); equal ids only among hashed names.
+        """
+        known = self._ids
+        found = [known.get(key, -1) for key in keys]
+        if -1 in found:
+            fresh = sorted((key for key in keys if key not in known), key=_sort_key)
+            room = max(0, self.bound - len(known))
+            given = {key: len(known) + i for i, key in enumerate(fresh[:room])}
+            given.update((key, self.bound + _bucket(key, self._buckets)) for key in fresh[room:])
+            found = [given[key] if i < 0 else i for i, key in zip(found, keys, strict=True)]
+            if add:
+                known.update((key, given[key]) for key in fresh[:room])
+        return np.array(found, dtype=np.int32)
+
+    def names(self) -> list[str]:
+        """Names by id, nominal pairs as ``name=value``."""
+        return [key if isinstance(key, str) else "=".join(key) for key in self._ids]
+
+
+def _sort_key(key: FeatureKey) -> tuple[str, ...]:
+    return (key,) if isinstance(key, str) else key
+
+
+def _bucket(key: FeatureKey, buckets: int) -> int:
+    text = "\x1f".join(_sort_key(key))
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") % buckets
+
+
+class LabelVocabulary:
+    """Label names to ids, in the order in which labels are first on, bounded.
+
+    A label that has only been declared, or named as off, is known but has no id yet: nothing has
+    been seen that a learner could hold apart from every other label that was never on.
+
+    Parameters
+    ----------
+    declared
+        Names known before the first event.
+    bound
+        Largest number of known labels.
+    new_labels
+        What happens to an event that brings a label past the bound: ``"error"`` = the event is
+        malformed, ``"drop"`` = that label is left out and counted in `dropped`.
+    """
+
+    def __init__(
+        self, declared: Iterable[str] = (), bound: int = 1 << 17, new_labels: NewLabels = "error"
+    ) -> None:
+        self.bound = bound
+        self.new_labels = new_labels
+        self.dropped = 0
+        self._ids: dict[str, int] = {}
+        self._waiting: dict[str, None] = {}
+        self._ranks: IntArray = np.zeros(0, dtype=np.int32)
+        self.declare(declared)
+        if len(self) > bound:
+            raise UsageError(f"max_labels: {len(self)} labels declared, accepted: {bound} at most")
+
+    def __len__(self) -> int:
+        """Number of known labels, declared ones included."""
+        return len(self._ids) + len(self._waiting)
+
+    @property
+    def seen(self) -> int:
+        """Number of labels that have been on; their ids are 0 to ``seen - 1``."""
+        return len(self._ids)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._ids or name in self._waiting
+
+    def declare(self, names: Iterable[str]) -> None:
+        """Make `names` known without a positive yet."""
+        for name in names:
+            if name not in self._ids:
+                self._waiting[name] = None
+
+    def declare_within_bound(self, names: Iterable[str]) -> None:
+        """Make `names` known while there is room; to refuse a label that is off loses nothing."""
+        for name in names:
+            if name not in self and len(self) < self.bound:
+                self._waiting[name] = None
+
+    def get(self, name: str) -> int | None:
+        """Id of a label that has been on, or None."""
+        return self._ids.get(name)
+
+    def admit(self, names: Iterable[str]) -> list[str]:
+        """Labels of `names` that fit, duplicates and dropped ones removed; nothing is kept yet.
+
+        Raises
+        ------
+        MalformedEventError
+            A label is new, the bound is reached and `new_labels` is ``"error"``.
+        """
+        admitted: list[str] = []
+        fresh = 0
+        for name in dict.fromkeys(names):
+            if name in self:
+                admitted.append(name)
+            elif len(self) + fresh < self.bound:
+                fresh += 1
+                admitted.append(name)
+            elif self.new_labels == "error":
+                raise MalformedEventError(
+                    "vocabulary",
+                    "too-many-labels",
+                    f"y: label {name!r} is new and max_labels = {self.bound} is reached; accepted:"
+                    ' a known label (or raise max_labels, or set new_labels = "drop")',
+                )
+            else:
+                self.dropped += 1
+        return admitted
+
+    def ids(self, names: Iterable[str]) -> list[int]:
+        """Ids of admitted labels, ascending; new ones are numbered in sorted order."""
+        known = self._ids
+        found: list[int] = []
+        fresh: list[str] = []
+        for name in names:
+            index = known.get(name)
+            if index is None:
+                fresh.append(name)
+            else:
+                found.append(index)
+        for name in sorted(fresh):
+            self._waiting.pop(name, None)
+            found.append(known.setdefault(name, len(known)))
+        return sorted(found)
+
+    def names(self) -> list[str]:
+        """Names of the labels that have been on, by id."""
+        return list(self._ids)
+
+    def unseen(self) -> list[str]:
+        """Names of the labels that are known but have never been on."""
+        return list(self._waiting)
+
+    def ranks(self) -> IntArray:
+        """Rank of each id's name in sorted order, int32 (seen,): ties are broken by it."""
+        if len(self._ranks) != len(self._ids):
+            order = sorted(range(len(self._ids)), key=list(self._ids).__getitem__)
+            ranks = np.empty(len(order), dtype=np.int32)
+            ranks[order] = np.arange(len(order), dtype=np.int32)
+            self._ranks = ranks
+        return self._ranks
+
+
+class _Shape(NamedTuple):
+    """How a recurring set of feature names maps to ids."""
+
+    keys: tuple[str, ...]
+    ids: IntArray
+    order: npt.NDArray[np.intp] | None  # None: ids ascend as they are
+    shared: bool  # two names share a hashed column
+
+
+class Encoder:
+    """Turns events into batches and owns the two vocabularies.
+
+    Parameters
+    ----------
+    labels
+        Label names declared before the first event.
+    max_features, max_labels, new_labels
+        See `FeatureVocabulary` and `LabelVocabulary`.
+
+    Examples
+    --------
+    >>> encoder = Encoder()
+    >>> batch = encoder.encode([Event(1, {"a": 2.0, "colour": "red"}, on=["news"])])
+    >>> batch.values.tolist(), batch.y_indices.tolist(), encoder.features.names()
+    ([2.0, 1.0], [0], ['a', 'colour=red'])
+    """
+
+    def __init__(
+        self,
+        labels: Iterable[str] = (),
+        max_features: int = 1 << 16,
+        max_labels: int = 1 << 17,
+        new_labels: NewLabels = "error",
+    ) -> None:
+        self.features = FeatureVocabulary(max_features)
+        self.labels = LabelVocabulary(labels, max_labels, new_labels)
+        self._shapes: dict[int, _Shape] = {}
+        self._last: _Shape | None = None
+        self._clear()
+
+    def _clear(self) -> None:
+        self._indices: list[IntArray] = []
+        self._values: list[FloatArray] = []
+        self._positives: list[list[int]] = []
+        self._labelled: list[bool] = []
+        self._known: list[int] = [self.labels.seen]
+
+    def __len__(self) -> int:
+        """Number of events in the open batch."""
+        return len(self._labelled)
+
+    def add(self, event: Event) -> None:
+        """Append `event` to the open batch.
+
+        Raises
+        ------
+        MalformedEventError
+            A value is infinite or of no accepted type, or a label is refused. Nothing is kept of
+            such an event.
+        """
+        admitted = None if event.on is None else self.labels.admit(event.on)
+        indices, values = self._features(event.x, add=True)
+        positives = [] if admitted is None else self.labels.ids(admitted)
+        if event.off:
+            self.labels.declare_within_bound(event.off)
+        self._indices.append(indices)
+        self._values.append(values)
+        self._positives.append(positives)
+        self._labelled.append(admitted is not None)
+        self._known.append(self.labels.seen)
+
+    def take(self) -> Batch:
+        """Close the open batch and return it; the next `add` starts another."""
+        batch = Batch(
+            _offsets([len(part) for part in self._indices]),
+            np.concatenate([np.zeros(0, dtype=np.int32), *self._indices]),
+            np.concatenate([np.zeros(0), *self._values]),
+            _offsets([len(part) for part in self._positives]),
+            np.array([i for part in self._positives for i in part], dtype=np.int32),
+            np.array(self._labelled, dtype=np.bool_),
+            np.array(self._known, dtype=np.int32),
+        )
+        self._clear()
+        return batch
+
+    def encode(self, events: Iterable[Event]) -> Batch:
+        """`add` each of `events`, then `take`."""
+        for event in events:
+            self.add(event)
+        return self.take()
+
+    def lookup(self, x: Mapping[str, Value] | Row) -> Batch:
+        """A batch of one unlabelled event; new names get the ids they would get, and are not kept.
+
+        Raises
+        ------
+        MalformedEventError
+            As `add`.
+        """
+        indices, values = self._features(x, add=False)
+        seen = self.labels.seen
+        return Batch(
+            np.array([0, len(indices)], dtype=np.int64),
+            indices,
+            values,
+            np.zeros(2, dtype=np.int64),
+            np.zeros(0, dtype=np.int32),
+            np.zeros(1, dtype=np.bool_),
+            np.full(2, seen, dtype=np.int32),
+        )
+
+    def _features(self, x: Mapping[str, Value] | Row, *, add: bool) -> tuple[IntArray, FloatArray]:
+        """Ids (ascending) and non-zero values of one event's features."""
+        if isinstance(x, Row):
+            shape = self._row_shape(x.names, add=add)
+            if x.indices is None:
+                ids, values = shape.ids, x.values
+            else:
+                ids, values = shape.ids[x.indices], x.values
+            if np.isinf(values).any():
+                at = int(np.flatnonzero(np.isinf(values))[0])
+                at = at if x.indices is None else int(x.indices[at])
+                raise _bad_value(x.names[at], math.inf)
+            if shape.shared or shape.order is not None:
+                ids, values = _canonical(ids, values)
+        elif not _NUMERIC_TYPES.issuperset(map(type, x.values())):
+            return self._mixed(x, add=add)
+        else:
+            shape = self._mapping_shape(x, add=add)
+            try:
+                values = np.fromiter(x.values(), np.float64, len(x))
+            except OverflowError:
+                return self._mixed(x, add=add)  # finds the integer that no float can hold
+            if not np.isfinite(values).all() and np.isinf(values).any():
+                return self._mixed(x, add=add)  # names the value
+            ids = shape.ids
+            if shape.shared:
+                ids, values = _canonical(ids, values)
+            elif shape.order is not None:
+                ids, values = ids[shape.order], values[shape.order]
+        stored = values != 0.0
+        if not stored.all():
+            ids, values = ids[stored], values[stored]
+        return ids, values
+
+    def _mapping_shape(self, x: Mapping[str, Value], *, add: bool) -> _Shape:
+        keys = tuple(x)
+        last = self._last
+        if last is not None and last.keys == keys:
+            return last
+        shape = _shape(keys, self.features.ids(_text_keys(keys), add=add))
+        # Names that were not kept may get other ids next time, hashed ones never do.
+        if add:
+            self._last = shape
+        return shape
+
+    def _row_shape(self, names: tuple[str, ...], *, add: bool) -> _Shape:
+        shape = self._shapes.get(id(names))
+        if shape is not None and shape.keys is names:
+            return shape
+        shape = _shape(names, self.features.ids(names, add=add))
+        if add:
+            if len(self._shapes) >= _REMEMBERED_SHAPES:
+                self._shapes.clear()
+            self._shapes[id(names)] = shape
+        return shape
+
+    def _mixed(self, x: Mapping[str, Value], *, add: bool) -> tuple[IntArray, FloatArray]:
+        """The general case: any mixture of accepted value types."""
+        entries: dict[FeatureKey, float] = {}
+        for name, value in x.items():
+            _text_key(name)
+            if value is None:
+                entries[name] = math.nan
+            elif isinstance(value, str):
+                entries[name, value] = 1.0
+            elif isinstance(value, list | tuple | set | frozenset):
+                for item in value:
+                    if not isinstance(item, str):
+                        raise _bad_value(name, item)
+                    entries[name, item] = 1.0
+            else:
+                entries[name] = _number(name, value)
+        ids = self.features.ids(list(entries), add=add)
+        values = np.fromiter(entries.values(), np.float64, len(entries))
+        ids, values = _canonical(ids, values)
+        stored = values != 0.0
+        return ids[stored], values[stored]
+
+
+def _offsets(lengths: Sequence[int]) -> OffsetArray:
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def _shape(keys: tuple[str, ...], ids: IntArray) -> _Shape:
+    order = np.argsort(ids, kind="stable")
+    ascending = bool((np.diff(ids) > 0).all())
+    shared = len(np.unique(ids)) < len(ids)
+    return _Shape(keys, ids, None if ascending else order, shared)
+
+
+def _canonical(ids: IntArray, values: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Ascending ids; the values of a shared (hashed) column are added up."""
+    unique, inverse = np.unique(ids, return_inverse=True)
+    if len(unique) == len(ids):
+        order = np.argsort(ids, kind="stable")
+        return ids[order], values[order]
+    # Sorted first, so that the sum does not depend on the order in which names came.
+    order = np.lexsort((values, ids))
+    totals = np.zeros(len(unique))
+    np.add.at(totals, inverse[order], values[order])
+    return unique, totals
+
+
+def _text_keys(keys: tuple[Any, ...]) -> tuple[str, ...]:
+    for key in keys:
+        _text_key(key)
+    return keys
+
+
+def _text_key(key: object) -> None:
+    if not isinstance(key, str):
+        raise MalformedEventError(
+            "schema", "feature-name", f"x: feature name {key!r} is no string; accepted: strings"
+        )
+
+
+def _number(name: str, value: Any) -> float:
+    """A finite number or NaN as float; numpy's numbers and booleans included."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise _bad_value(name, value) from None
+    if math.isinf(number):
+        raise _bad_value(name, value)
+    return number
+
+
+def _bad_value(name: str, value: object) -> MalformedEventError:
+    text = repr(value)
+    found = text if len(text) <= 60 else text[:57] + "..."
+    return MalformedEventError(
+        "schema",
+        "feature-value",
+        f"x.{name}: found {found}, accepted: a finite number, a string, a boolean, null or a list"
+        " of strings",
+    )

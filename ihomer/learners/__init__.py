@@ -1,0 +1,1 @@
+"""The estimator and its parts: batches in, predictions out. Knows no connector and no stream."""

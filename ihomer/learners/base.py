@@ -1,0 +1,48 @@
+"""What every learner on a stream does: a batch in, predictions out, learned in between.
+
+It is here so that IHomer, the baselines and any river classifier stand in the same tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ihomer.instances import Batch, BoolArray, Encoder, FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Test-then-train predictions of one batch: row t was made before event t was learned.
+
+    Attributes
+    ----------
+    on
+        bool (n, L), the predicted label sets over ids; L = the batch's `n_labels`. A label that
+        was not known at event t is off.
+    scores
+        float64 (n, L), probabilities (baselines: indicators or rates); NaN = no score.
+    events
+        int64 (n,), how many events the model had learned when it made each prediction.
+    """
+
+    on: BoolArray
+    scores: FloatArray
+    events: npt.NDArray[np.int64]
+
+
+class StreamLearner(Protocol):
+    """A learner that reads batches over the ids of an `Encoder`."""
+
+    encoder: Encoder
+
+    def predict_learn(self, batch: Batch) -> Predictions:
+        """Predict, then learn each event of `batch` in order.
+
+        The result does not depend on how a stream is cut into batches. Unlabelled events are
+        predicted only.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Experts: the models of one cluster's labels whose probabilities are put together."""

@@ -1,0 +1,1 @@
+"""Partitioners: label sets in, clusters of labels that occur together out."""

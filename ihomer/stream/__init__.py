@@ -1,0 +1,1 @@
+"""Top floor: decode, predict, score, learn, write; replay, daemon and command line."""
