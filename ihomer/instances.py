@@ -224,6 +224,7 @@ class LabelVocabulary:
         self.new_labels = new_labels
         self.dropped = 0
         self._ids: dict[str, int] = {}
+        self._names: list[str] = []
         self._waiting: dict[str, None] = {}
         self._ranks: IntArray = np.zeros(0, dtype=np.int32)
         self.declare(declared)
@@ -299,11 +300,16 @@ class LabelVocabulary:
         for name in sorted(fresh):
             self._waiting.pop(name, None)
             found.append(known.setdefault(name, len(known)))
+            self._names.append(name)
         return sorted(found)
 
     def names(self) -> list[str]:
         """Names of the labels that have been on, by id."""
-        return list(self._ids)
+        return self._names.copy()
+
+    def name(self, index: int) -> str:
+        """Name of the label with id `index`."""
+        return self._names[index]
 
     def unseen(self) -> list[str]:
         """Names of the labels that are known but have never been on."""
@@ -312,7 +318,7 @@ class LabelVocabulary:
     def ranks(self) -> IntArray:
         """Rank of each id's name in sorted order, int32 (seen,): ties are broken by it."""
         if len(self._ranks) != len(self._ids):
-            order = sorted(range(len(self._ids)), key=list(self._ids).__getitem__)
+            order = sorted(range(len(self._ids)), key=self._names.__getitem__)
             ranks = np.empty(len(order), dtype=np.int32)
             ranks[order] = np.arange(len(order), dtype=np.int32)
             self._ranks = ranks
@@ -438,11 +444,13 @@ class Encoder:
                 ids, values = shape.ids, x.values
             else:
                 ids, values = shape.ids[x.indices], x.values
-            if np.isinf(values).any():
+            if _any_infinite(values):
                 at = int(np.flatnonzero(np.isinf(values))[0])
                 at = at if x.indices is None else int(x.indices[at])
                 raise _bad_value(x.names[at], math.inf)
-            if shape.shared or shape.order is not None:
+            if x.indices is None and shape.order is not None and not shape.shared:
+                ids, values = ids[shape.order], values[shape.order]
+            elif shape.shared or shape.order is not None:
                 ids, values = _canonical(ids, values)
         elif not _NUMERIC_TYPES.issuperset(map(type, x.values())):
             return self._mixed(x, add=add)
@@ -452,15 +460,15 @@ class Encoder:
                 values = np.fromiter(x.values(), np.float64, len(x))
             except OverflowError:
                 return self._mixed(x, add=add)  # finds the integer that no float can hold
-            if not np.isfinite(values).all() and np.isinf(values).any():
+            if _any_infinite(values):
                 return self._mixed(x, add=add)  # names the value
             ids = shape.ids
             if shape.shared:
                 ids, values = _canonical(ids, values)
             elif shape.order is not None:
                 ids, values = ids[shape.order], values[shape.order]
-        stored = values != 0.0
-        if not stored.all():
+        if np.count_nonzero(values) < len(values):
+            stored = values != 0.0
             ids, values = ids[stored], values[stored]
         return ids, values
 
@@ -520,6 +528,11 @@ def _shape(keys: tuple[str, ...], ids: IntArray) -> _Shape:
     ascending = bool((np.diff(ids) > 0).all())
     shared = len(np.unique(ids)) < len(ids)
     return _Shape(keys, ids, None if ascending else order, shared)
+
+
+def _any_infinite(values: FloatArray) -> bool:
+    # Counting takes a third of the time of `any` on arrays as short as one event's.
+    return np.count_nonzero(np.isinf(values)) > 0
 
 
 def _canonical(ids: IntArray, values: FloatArray) -> tuple[IntArray, FloatArray]:

@@ -37,7 +37,10 @@ class Predictions:
 class StreamLearner(Protocol):
     """A learner that reads batches over the ids of an `Encoder`."""
 
-    encoder: Encoder
+    @property
+    def encoder(self) -> Encoder:
+        """Owner of the names behind the batch's ids."""
+        ...
 
     def predict_learn(self, batch: Batch) -> Predictions:
         """Predict, then learn each event of `batch` in order.
