@@ -54,6 +54,9 @@ class Row(NamedTuple):
     indices: IntArray | None = None
 
 
+Features: TypeAlias = Mapping[Any, Value] | Row
+
+
 @dataclass(slots=True)
 class Event:
     """One event of a stream, in names.
@@ -63,7 +66,8 @@ class Event:
     id
         What the prediction is returned under.
     x
-        Features: a mapping of name to value, or a `Row`.
+        Features: a mapping of name to value, or a `Row`. A name that is no string counts as its
+        text.
     on
         The labels that are on; None = unlabelled (predicted, not learned).
     off
@@ -73,7 +77,7 @@ class Event:
     """
 
     id: EventId
-    x: Mapping[str, Value] | Row
+    x: Features
     on: Sequence[str] | None = None
     off: Sequence[str] = ()
     ts: str | int | None = None
@@ -328,7 +332,7 @@ class LabelVocabulary:
 class _Shape(NamedTuple):
     """How a recurring set of feature names maps to ids."""
 
-    keys: tuple[str, ...]
+    keys: tuple[Any, ...]
     ids: IntArray
     order: npt.NDArray[np.intp] | None  # None: ids ascend as they are
     shared: bool  # two names share a hashed column
@@ -416,7 +420,7 @@ class Encoder:
             self.add(event)
         return self.take()
 
-    def lookup(self, x: Mapping[str, Value] | Row) -> Batch:
+    def lookup(self, x: Features) -> Batch:
         """A batch of one unlabelled event; new names get the ids they would get, and are not kept.
 
         Raises
@@ -436,7 +440,7 @@ class Encoder:
             np.full(2, seen, dtype=np.int32),
         )
 
-    def _features(self, x: Mapping[str, Value] | Row, *, add: bool) -> tuple[IntArray, FloatArray]:
+    def _features(self, x: Features, *, add: bool) -> tuple[IntArray, FloatArray]:
         """Ids (ascending) and non-zero values of one event's features."""
         if isinstance(x, Row):
             shape = self._row_shape(x.names, add=add)
@@ -472,12 +476,12 @@ class Encoder:
             ids, values = ids[stored], values[stored]
         return ids, values
 
-    def _mapping_shape(self, x: Mapping[str, Value], *, add: bool) -> _Shape:
-        keys = tuple(x)
+    def _mapping_shape(self, x: Mapping[Any, Value], *, add: bool) -> _Shape:
+        keys: tuple[Any, ...] = tuple(x)
         last = self._last
         if last is not None and last.keys == keys:
             return last
-        shape = _shape(keys, self.features.ids(_text_keys(keys), add=add))
+        shape = _shape(keys, self.features.ids([_text(key) for key in keys], add=add))
         # Names that were not kept may get other ids next time, hashed ones never do.
         if add:
             self._last = shape
@@ -494,11 +498,11 @@ class Encoder:
             self._shapes[id(names)] = shape
         return shape
 
-    def _mixed(self, x: Mapping[str, Value], *, add: bool) -> tuple[IntArray, FloatArray]:
+    def _mixed(self, x: Mapping[Any, Value], *, add: bool) -> tuple[IntArray, FloatArray]:
         """The general case: any mixture of accepted value types."""
         entries: dict[FeatureKey, float] = {}
-        for name, value in x.items():
-            _text_key(name)
+        for key, value in x.items():
+            name = _text(key)
             if value is None:
                 entries[name] = math.nan
             elif isinstance(value, str):
@@ -523,16 +527,16 @@ def _offsets(lengths: Sequence[int]) -> OffsetArray:
     return offsets
 
 
-def _shape(keys: tuple[str, ...], ids: IntArray) -> _Shape:
+def _shape(keys: tuple[Any, ...], ids: IntArray) -> _Shape:
     order = np.argsort(ids, kind="stable")
     ascending = bool((np.diff(ids) > 0).all())
     shared = len(np.unique(ids)) < len(ids)
-    return _Shape(keys, ids, None if ascending else order, shared)
+    return _Shape(keys, ids, None if ascending else order, bool(shared))
 
 
 def _any_infinite(values: FloatArray) -> bool:
     # Counting takes a third of the time of `any` on arrays as short as one event's.
-    return np.count_nonzero(np.isinf(values)) > 0
+    return bool(np.count_nonzero(np.isinf(values)))
 
 
 def _canonical(ids: IntArray, values: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -548,17 +552,9 @@ def _canonical(ids: IntArray, values: FloatArray) -> tuple[IntArray, FloatArray]
     return unique, totals
 
 
-def _text_keys(keys: tuple[Any, ...]) -> tuple[str, ...]:
-    for key in keys:
-        _text_key(key)
-    return keys
-
-
-def _text_key(key: object) -> None:
-    if not isinstance(key, str):
-        raise MalformedEventError(
-            "schema", "feature-name", f"x: feature name {key!r} is no string; accepted: strings"
-        )
+def _text(key: object) -> str:
+    """A feature's name as text: river's own generators number their features."""
+    return key if isinstance(key, str) else str(key)
 
 
 def _number(name: str, value: Any) -> float:

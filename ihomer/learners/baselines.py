@@ -17,7 +17,11 @@ BASELINES = ("no-change", "majority", "majority-set")
 
 def make_baseline(name: str, encoder: Encoder) -> StreamLearner:
     """A fresh baseline by its name in `BASELINES`, reading the ids of `encoder`."""
-    classes = {"no-change": NoChange, "majority": Majority, "majority-set": MajoritySet}
+    classes: dict[str, type[NoChange | Majority | MajoritySet]] = {
+        "no-change": NoChange,
+        "majority": Majority,
+        "majority-set": MajoritySet,
+    }
     return classes[name](encoder)
 
 

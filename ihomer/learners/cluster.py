@@ -8,36 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ihomer.drift.adwin import ADWIN
+from ihomer.drift.watch import Watch
 from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
 from ihomer.learners.experts.logistic import LogisticExpert, Placement
 from ihomer.learners.scaling import ScaledRows
-
-
-class Watch:
-    """ADWIN over losses, looked at once a stride, so that batches' sizes play no role.
-
-    Parameters
-    ----------
-    delta
-        ADWIN's confidence.
-    """
-
-    def __init__(self, delta: float = 0.002) -> None:
-        self._detector = ADWIN(delta=delta)
-        self._losses: list[float] = []
-
-    def collect(self, loss: FloatArray, counted: OffsetArray) -> None:
-        """Add events' mean losses: sums over labels and the numbers of labels."""
-        some = counted > 0
-        self._losses.extend((loss[some] / counted[some]).tolist())
-
-    def risen(self) -> bool:
-        """Whether the losses collected since the last call show a change for the worse."""
-        before = self._detector.estimation
-        alarms = self._detector.update_many(np.array(self._losses, dtype=np.float64))
-        self._losses.clear()
-        return bool(alarms.any()) and self._detector.estimation > before
 
 
 class Cluster:
@@ -92,8 +66,7 @@ class Cluster:
         loss, counted = np.zeros(len(batch)), np.zeros(len(batch), dtype=np.int64)
         if batch.labelled.any():
             self.expert.make_room(columns, len(self.members))
-        self.expert.run(
-            rows, batch, self.members, placement, scores, reserve_scores, loss, counted
-        )
-        self.watch.collect(loss, counted)
+        self.expert.run(rows, batch, self.members, placement, scores, reserve_scores, loss, counted)
+        some = counted > 0
+        self.watch.collect(loss[some] / counted[some])
         return loss, counted

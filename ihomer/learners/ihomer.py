@@ -9,27 +9,28 @@ divisible by `STRIDE`, so that results do not depend on how a stream is cut into
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from river import base
 
 from ihomer.drift.structure import StructureMonitor
+from ihomer.drift.watch import Watch
 from ihomer.errors import UsageError
 from ihomer.instances import (
     Batch,
     BoolArray,
     Encoder,
     Event,
+    Features,
     FloatArray,
     IntArray,
     NewLabels,
     Row,
-    Value,
 )
 from ihomer.learners.base import Predictions
-from ihomer.learners.cluster import Cluster, Watch
+from ihomer.learners.cluster import Cluster
 from ihomer.learners.decision import thresholded
 from ihomer.learners.experts.logistic import Placement
 from ihomer.learners.kernels.scaling import STRIDE
@@ -125,7 +126,6 @@ class IHomer(base.MultiLabelClassifier):
         self._partitioner: Partitioner = JaccardPartitioner()
         self._structure = StructureMonitor()
         self._loss_watch = Watch()
-        self._structure_alarm = False
         self._n_learned = 0
         self._counts = {"local_alarms": 0, "global_alarms": 0, "partition_changes": 0}
         self._lock = threading.RLock()
@@ -140,7 +140,7 @@ class IHomer(base.MultiLabelClassifier):
         self._lock = threading.RLock()
 
     @classmethod
-    def _unit_test_params(cls) -> Iterable[dict[str, Any]]:
+    def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
         yield {"partition": False, "drift": False}
 
@@ -176,9 +176,7 @@ class IHomer(base.MultiLabelClassifier):
 
     # One event, river's way.
 
-    def predict_proba_one(
-        self, x: Mapping[str, Value] | Row, **kwargs: Any
-    ) -> dict[str, dict[bool, float]]:
+    def predict_proba_one(self, x: Features, **kwargs: Any) -> dict[Any, dict[bool, float]]:
         """Probability of every known label.
 
         Parameters
@@ -201,12 +199,12 @@ class IHomer(base.MultiLabelClassifier):
         del kwargs
         return {label: {False: 1.0 - p, True: p} for label, p in self._probabilities(x).items()}
 
-    def predict_one(self, x: Mapping[str, Value] | Row, **kwargs: Any) -> dict[str, bool]:
+    def predict_one(self, x: Features, **kwargs: Any) -> dict[Any, bool]:
         """Whether each known label is predicted; raises as `predict_proba_one`."""
         del kwargs
         return {label: p >= self.threshold for label, p in self._probabilities(x).items()}
 
-    def rank_one(self, x: Mapping[str, Value] | Row, k: int = 5) -> list[tuple[str, float]]:
+    def rank_one(self, x: Features, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable labels with their probabilities, ties by name.
 
         Raises
@@ -219,8 +217,8 @@ class IHomer(base.MultiLabelClassifier):
 
     def learn_one(
         self,
-        x: Mapping[str, Value] | Row,
-        y: Mapping[str, bool] | Iterable[str],
+        x: Features,
+        y: Mapping[Any, bool] | Iterable[str],
     ) -> None:
         """Learn one event.
 
@@ -240,7 +238,7 @@ class IHomer(base.MultiLabelClassifier):
         with self._lock:
             self._run(self._encoder.encode([Event(0, x, on, off)]))
 
-    def _probabilities(self, x: Mapping[str, Value] | Row) -> dict[str, float]:
+    def _probabilities(self, x: Features) -> dict[str, float]:
         with self._lock:
             predictions, reserve = self._run(self._encoder.lookup(x))
             labels = self._encoder.labels
@@ -354,12 +352,11 @@ class IHomer(base.MultiLabelClassifier):
             loss += part[0]
             counted += part[1]
         if learning:
-            self._loss_watch.collect(loss, counted)
+            some = counted > 0
+            self._loss_watch.collect(loss[some] / counted[some])
             if self.partition:
+                self._structure.update(batch.y_indptr, batch.y_indices, self._cluster_of)
                 self._partitioner.update(batch.y_indptr, batch.y_indices)
-                self._structure_alarm |= self._structure.update(
-                    batch.y_indptr, batch.y_indices, self._cluster_of
-                )
 
     # What changes at strides.
 
@@ -387,11 +384,10 @@ class IHomer(base.MultiLabelClassifier):
             if self._loss_watch.risen():
                 self._counts["global_alarms"] += 1
                 refit = True
-            if self._structure_alarm:
+            if self._structure.risen():
                 self._counts["global_alarms"] += 1
                 self._partitioner.forget()
                 refit = True
-        self._structure_alarm = False
         if self.partition and (refit or self._partitioner.due(self._n_learned)):
             self._repartition()
 
@@ -407,6 +403,7 @@ class IHomer(base.MultiLabelClassifier):
         unplaced = np.setdiff1d(np.arange(len(names), dtype=np.int32), placed).astype(np.int32)
         self._nursery = self._regroup(unplaced, nursery=True)
         self._clusters = clusters
+        self._structure.restart()
         self._counts["partition_changes"] += 1
         for number, cluster in enumerate([self._nursery, *clusters]):
             members = cluster.members
@@ -428,8 +425,10 @@ class IHomer(base.MultiLabelClassifier):
         return new
 
 
-def _label_names(y: Mapping[str, bool] | Iterable[str]) -> tuple[list[str], list[str]]:
+def _label_names(y: Mapping[Any, bool] | Iterable[str]) -> tuple[list[str], list[str]]:
     """The labels that `y` says are on, and those that it says are off."""
+    if not isinstance(y, str) and not all(isinstance(name, str) for name in y):
+        raise UsageError("y: found a label that is no string, accepted: strings")
     if isinstance(y, Mapping):
         return [name for name in y if y[name]], [name for name in y if not y[name]]
     if isinstance(y, str):

@@ -6,7 +6,8 @@ a zero that stands for "absent" stays a zero.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,11 +36,12 @@ class Scaler:
 
     def reserve(self, columns: int) -> None:
         """Make room for `columns` columns."""
-        old = len(self._state.count)
+        old = len(self._state.seen)
         if columns <= old:
             return
         bigger = empty_state(max(columns, old + old // 2, 64))
-        for source, target in zip(self._state, bigger, strict=True):
+        pairs: Iterable[tuple[Any, Any]] = zip(self._state, bigger, strict=True)
+        for source, target in pairs:
             target[: len(source)] = source
         self._state = bigger
 
@@ -58,7 +60,7 @@ class Scaler:
         ScaledRows
             n rows of Euclidean length 1, or 0 where nothing is known.
         """
-        n, columns = len(batch), len(self._state.count)
+        n, columns = len(batch), len(self._state.seen)
         events, dense = (int(number) for number in self._state.progress)
         # The dense columns are listed anew at every event of the first stride, then once a stride.
         room = len(batch.indices) + n * (columns if learn and events < STRIDE else dense)

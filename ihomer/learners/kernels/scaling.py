@@ -24,7 +24,7 @@ class ScalingState(NamedTuple):
 
     Attributes
     ----------
-    count
+    seen
         Non-zero values seen.
     missing
         Missing values seen.
@@ -39,7 +39,7 @@ class ScalingState(NamedTuple):
         int64 (2,): learned events, number of dense columns.
     """
 
-    count: FloatArray
+    seen: FloatArray
     missing: FloatArray
     shift: FloatArray
     total: FloatArray
@@ -53,8 +53,8 @@ def _list_dense(state: ScalingState) -> None:
     """Collect the columns that are non-zero in at least half of the events that have them."""
     events = state.progress[0]
     found = 0
-    for j in range(state.count.shape[0]):
-        if state.count[j] > 0 and 2.0 * state.count[j] >= events - state.missing[j]:
+    for j in range(state.seen.shape[0]):
+        if state.seen[j] > 0 and 2.0 * state.seen[j] >= events - state.missing[j]:
             state.dense[found] = j
             found += 1
     state.progress[1] = found
@@ -88,7 +88,7 @@ def scale_rows(
         int64 (n + 1,), int32, float64: the scaled rows; room for the non-zeros and, for each
         row, the dense columns.
     """
-    columns = state.count.shape[0]
+    columns = state.seen.shape[0]
     written = 0
     out_indptr[0] = 0
     for t in range(labelled.shape[0]):
@@ -112,8 +112,8 @@ def scale_rows(
                     state.missing[j] += 1.0
                 continue
             count, missing, shift, total, square = 0.0, 0.0, value, 0.0, 0.0
-            if known and state.count[j] > 0:
-                count, missing, shift = state.count[j], state.missing[j], state.shift[j]
+            if known and state.seen[j] > 0:
+                count, missing, shift = state.seen[j], state.missing[j], state.shift[j]
                 total, square = state.total[j], state.square[j]
             elif known:
                 missing = state.missing[j]
@@ -122,7 +122,7 @@ def scale_rows(
                 total += value - shift
                 square += (value - shift) ** 2
                 if known and labelled[t]:
-                    state.count[j] = count
+                    state.seen[j] = count
                     state.shift[j] = shift
                     state.total[j] = total
                     state.square[j] = square
@@ -156,8 +156,6 @@ def scale_rows(
 
 def empty_state(columns: int) -> ScalingState:
     """A state without events for `columns` columns."""
-    return ScalingState(
-        *(np.zeros(columns) for _ in range(5)),
-        np.zeros(columns, dtype=np.int32),
-        np.zeros(2, dtype=np.int64),
-    )
+    seen, missing, shift, total, square = (np.zeros(columns) for _ in range(5))
+    dense, progress = np.zeros(columns, dtype=np.int32), np.zeros(2, dtype=np.int64)
+    return ScalingState(seen, missing, shift, total, square, dense, progress)

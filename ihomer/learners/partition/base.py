@@ -1,0 +1,47 @@
+"""What a partitioner of labels does, whichever way it does it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ihomer.instances import IntArray, OffsetArray
+
+
+class Partitioner(Protocol):
+    """Label sets in, disjoint clusters of labels that occur together out.
+
+    Nothing that it returns depends on how the stream was cut into batches, nor on the order in
+    which labels were first seen: ties are broken by name.
+    """
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes held by the counts."""
+        ...
+
+    def update(self, y_indptr: OffsetArray, y_indices: IntArray) -> None:
+        """Count label sets, as in `Batch`."""
+        ...
+
+    def due(self, learned: int) -> bool:
+        """Whether the partition should be looked at after so many learned events."""
+        ...
+
+    def refit(self, names: Sequence[str]) -> bool:
+        """Look for a better partition of the labels whose names, by id, are given.
+
+        Returns
+        -------
+        bool
+            Whether `clusters` has changed.
+        """
+        ...
+
+    def clusters(self) -> list[list[int]]:
+        """The clusters, largest first; a label in none of them has no place yet."""
+        ...
+
+    def forget(self) -> None:
+        """Give little weight to what was seen so far: the structure has changed."""
+        ...

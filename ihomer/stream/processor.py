@@ -1,0 +1,171 @@
+"""The one processor of replay and daemon: decode, predict, score, learn, write.
+
+In: records of any source. Out: predictions to a sink, malformed events to the dead letters,
+figures to the measures. A replay and a daemon differ only in who hands over the records.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from ihomer import __version__
+from ihomer.connectors.base import Record, Sink
+from ihomer.errors import MalformedEventError
+from ihomer.instances import Batch, Event
+from ihomer.learners.base import Predictions, StreamLearner
+from ihomer.stream.dead_letters import DeadLetters
+from ihomer.stream.decode import Decoder
+from ihomer.stream.encode import encode_predictions
+from ihomer.stream.latency import Latencies
+from ihomer.stream.measures import Measures
+
+
+class Contestant:
+    """A learner with its measures and the time that both have taken.
+
+    Attributes
+    ----------
+    learner, measures
+        As given, and fresh ones.
+    seconds
+        Time spent on predicting, learning and scoring.
+    """
+
+    def __init__(self, learner: StreamLearner) -> None:
+        self.learner = learner
+        self.measures = Measures()
+        self.seconds = 0.0
+
+    def run(self, batch: Batch) -> Predictions:
+        """Predict, learn and score one batch."""
+        start = time.perf_counter()
+        predictions = self.learner.predict_learn(batch)
+        self.measures.update_batch(batch, predictions)
+        self.seconds += time.perf_counter() - start
+        return predictions
+
+    def result(self) -> dict[str, float]:
+        """The measures over all labels known by now."""
+        return self.measures.result(len(self.learner.encoder.labels))
+
+    def rolling(self) -> dict[str, float]:
+        """The measures over the last events."""
+        return self.measures.rolling(len(self.learner.encoder.labels))
+
+
+class Processor:
+    """Test-then-train over records, in their order.
+
+    Parameters
+    ----------
+    learner
+        Its predictions are written; its encoder's ids are those of the baselines too.
+    decoder
+        For records that are bytes.
+    dead_letters
+        Takes what cannot be decoded or encoded.
+    sink
+        Takes the predictions; None: they are only scored.
+    baselines
+        Further learners by name, over the same encoder.
+    top_k
+        Number of scores in a prediction.
+
+    Attributes
+    ----------
+    events
+        Number of events predicted.
+    parsing_seconds
+        Time spent on decoding and on names and ids.
+    latencies
+        From the arrival of a batch to its predictions, for each event.
+    """
+
+    def __init__(
+        self,
+        learner: StreamLearner,
+        decoder: Decoder,
+        dead_letters: DeadLetters,
+        sink: Sink | None = None,
+        baselines: Mapping[str, StreamLearner] | None = None,
+        top_k: int = 10,
+    ) -> None:
+        self.main = Contestant(learner)
+        self.baselines = {name: Contestant(other) for name, other in (baselines or {}).items()}
+        self.dead_letters = dead_letters
+        self.events = 0
+        self.parsing_seconds = 0.0
+        self.latencies = Latencies()
+        self._decoder = decoder
+        self._encoder = learner.encoder
+        self._sink = sink
+        self._top_k = top_k
+
+    def process(self, records: Sequence[Record]) -> int:
+        """Predict, score and learn the events in `records`; write what follows from them.
+
+        Returns
+        -------
+        int
+            How many of the records were events.
+
+        Raises
+        ------
+        InputError
+            A record is malformed and there is nowhere to put it; everything before it in
+            `records` has been processed.
+        UnavailableError, InputError
+            Of the sinks.
+        """
+        arrival = time.perf_counter()
+        good: list[Record] = []
+        events: list[Event] = []
+        bad: list[tuple[Record, MalformedEventError]] = []
+        for record in records:
+            try:
+                event = self._decoder.decode(record)
+                self._encoder.add(event)
+            except MalformedEventError as fault:
+                bad.append((record, fault))
+                if not self.dead_letters.has_sink:
+                    break
+            else:
+                good.append(record)
+                events.append(event)
+        batch = self._encoder.take()
+        self.parsing_seconds += time.perf_counter() - arrival
+        if good:
+            self._predict(good, events, batch, arrival)
+        for record, reason in bad:
+            self.dead_letters.put(record, reason)
+        return len(good)
+
+    def _predict(
+        self, records: Sequence[Record], events: Sequence[Event], batch: Batch, arrival: float
+    ) -> None:
+        predictions = self.main.run(batch)
+        self.latencies.add(time.perf_counter() - arrival, len(batch))
+        self.events += len(batch)
+        for baseline in self.baselines.values():
+            baseline.run(batch)
+        if self._sink is None:
+            return
+        labels = self._encoder.labels
+        self._sink.write(
+            encode_predictions(
+                records,
+                events,
+                predictions,
+                labels.names(),
+                labels.ranks(),
+                __version__,
+                self._top_k,
+            )
+        )
+
+    def flush(self) -> None:
+        """Return when all that was written is acknowledged; raises as the sinks' `flush`."""
+        if self._sink is not None:
+            self._sink.flush()
+        self.dead_letters.flush()
