@@ -80,6 +80,8 @@ class Source(ABC):
         Label names that the source declares before its first event; may be empty.
     features
         Feature names that it declares; may be empty.
+    n_attributes
+        Number of features before nominal ones are spread over indicators, if it is declared.
     length
         Number of records if it is known, for progress bars.
     """
@@ -87,6 +89,7 @@ class Source(ABC):
     name: str
     labels: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    n_attributes: int | None = None
     length: int | None = None
 
     @abstractmethod

@@ -1,7 +1,14 @@
-"""ADWIN, compiled: numbers in, alarms out.
+"""ADWIN: numbers in, an alarm out where their mean has changed, in memory that grows with ln n.
 
-It is here, beside river's, because its state is arrays, which can be copied and saved, and because
-it takes many numbers in one call. It gives the same alarms as `river.drift.ADWIN`.
+In: losses or shares, one at a time or as an array. Out: for each of them whether the mean of the
+recent past differs from that of the older past. It is here, beside river's, because a learner
+feeds one detector per cluster and per tree node: this one takes a whole micro-batch in one call,
+and its state is a handful of arrays. On the same input it raises the same alarms as river's.
+
+A window of recent values is kept as buckets of 1, 2, 4, ... values, each with its sum and its sum
+of squared deviations. Every `clock` values each border between buckets is tried as a cut; when the
+means of the two sides differ by more than the bound, the oldest bucket is dropped, until no cut
+is left. As in river, the first value after an alarm starts a new window.
 """
 
 from __future__ import annotations
@@ -16,191 +23,225 @@ from ihomer.errors import UsageError
 from ihomer.instances import BoolArray, FloatArray, OffsetArray
 from ihomer.jit import kernel
 
-# Row r holds buckets of 2**r values: enough rows for 2**48 values.
-_ROWS = 48
+ROWS = 40  # rows of buckets, enough for 2 ** 40 values
+
+_TICKS, _WIDTH, _USED, _ALARM = 0, 1, 2, 3  # places in `Window.counters`
+_TOTAL, _SPREAD = 0, 1  # places in `Window.sums`
+_CHANGE, _BOUND, _SINCE = 0, 1, 2  # places in `Window.latest`
 
 
-class AdwinState(NamedTuple):
-    """The window as an exponential histogram.
+class Window(NamedTuple):
+    """A window of values as flat arrays.
 
     Attributes
     ----------
-    totals, variances
-        float64 (rows, max_buckets + 1): sum, and sum of squared deviations, of each bucket; the
-        oldest bucket of a row comes first.
-    used
-        int64 (rows,): buckets in each row.
+    buckets
+        int64 (rows,): how many buckets row r holds, each of ``2 ** r`` values, oldest first.
+    totals, spreads
+        float64 (rows, max_buckets + 1): each bucket's sum and sum of squared deviations.
+    counters
+        int64 (4,): values since the window began, values in it, rows in use, 1 after an alarm.
     sums
-        float64 (2,): of all values in the window, and of their squared deviations.
-    counts
-        int64 (3,): values in the window, values since the last alarm, whether the last value
-        raised one.
+        float64 (2,): sum and sum of squared deviations of all values in the window.
+    latest
+        float64 (3,): the latest alarm's change of the mean, its bound, values since the change.
     """
 
+    buckets: OffsetArray
     totals: FloatArray
-    variances: FloatArray
-    used: OffsetArray
+    spreads: FloatArray
+    counters: OffsetArray
     sums: FloatArray
-    counts: OffsetArray
+    latest: FloatArray
+
+
+def new_window(max_buckets: int, rows: int = ROWS) -> Window:
+    """An empty window."""
+    return Window(
+        np.zeros(rows, dtype=np.int64),
+        np.zeros((rows, max_buckets + 1)),
+        np.zeros((rows, max_buckets + 1)),
+        np.array([0, 0, 1, 0], dtype=np.int64),
+        np.zeros(2),
+        np.zeros(3),
+    )
 
 
 @kernel
-def _insert(state: AdwinState, value: float) -> None:
-    most = state.totals.shape[1] - 1
-    width = state.counts[0] + 1
-    state.counts[0] = width
-    if width > 1:
-        distance = value - state.sums[0] / (width - 1)
-        state.sums[1] += (width - 1) * distance * distance / width
-    state.sums[0] += value
-    total, variance = value, 0.0
-    for row in range(state.used.shape[0]):
-        state.totals[row, state.used[row]] = total
-        state.variances[row, state.used[row]] = variance
-        state.used[row] += 1
-        if state.used[row] <= most:
-            return
-        # The row overflows: its two oldest buckets become one of the next row.
-        size = 2.0**row
-        distance = (state.totals[row, 0] - state.totals[row, 1]) / size
-        total = state.totals[row, 0] + state.totals[row, 1]
-        variance = state.variances[row, 0] + state.variances[row, 1]
-        variance += 0.5 * size * distance * distance
-        _shift(state, row, 2)
-
-
-@kernel
-def _shift(state: AdwinState, row: int, by: int) -> None:
-    """Drop the `by` oldest buckets of a row."""
-    left = state.used[row] - by
+def _drop(window: Window, row: int, count: int) -> None:
+    """Take the oldest `count` buckets out of a row; the window's own sums stay."""
+    left = window.buckets[row] - count
     for k in range(left):
-        state.totals[row, k] = state.totals[row, k + by]
-        state.variances[row, k] = state.variances[row, k + by]
-    state.used[row] = left
+        window.totals[row, k] = window.totals[row, k + count]
+        window.spreads[row, k] = window.spreads[row, k + count]
+    window.buckets[row] = left
 
 
 @kernel
-def _last_row(state: AdwinState) -> int:
-    row: int = state.used.shape[0] - 1
-    while row > 0 and state.used[row] == 0:
-        row -= 1
-    return row
+def _forget_oldest(window: Window) -> None:
+    """Take the oldest bucket and its values out of the window."""
+    row = window.counters[_USED] - 1
+    size = 1 << row
+    total = window.totals[row, 0]
+    window.counters[_WIDTH] -= size
+    window.sums[_TOTAL] -= total
+    width = float(window.counters[_WIDTH])
+    gap = total / size - window.sums[_TOTAL] / width
+    window.sums[_SPREAD] -= window.spreads[row, 0] + size * width * gap * gap / (size + width)
+    _drop(window, row, 1)
+    if window.buckets[row] == 0:
+        window.counters[_USED] -= 1
 
 
 @kernel
-def _drop_oldest(state: AdwinState) -> None:
-    row = _last_row(state)
-    size = 2.0**row
-    total = state.totals[row, 0]
-    state.counts[0] -= int(size)
-    state.sums[0] -= total
-    width = state.counts[0]
-    distance = total / size - state.sums[0] / width
-    between = size * width * distance * distance / (size + width)
-    state.sums[1] -= state.variances[row, 0] + between
-    _shift(state, row, 1)
+def _insert(window: Window, value: float) -> None:
+    """Append one value and merge the two oldest buckets of every row that overflows."""
+    buckets, totals, spreads = window.buckets, window.totals, window.spreads
+    limit = totals.shape[1]
+    totals[0, buckets[0]] = value
+    spreads[0, buckets[0]] = 0.0
+    buckets[0] += 1
+    window.counters[_WIDTH] += 1
+    width = float(window.counters[_WIDTH])
+    if width > 1.0:
+        gap = value - window.sums[_TOTAL] / (width - 1.0)
+        window.sums[_SPREAD] += (width - 1.0) * gap * gap / width
+    window.sums[_TOTAL] += value
+    row = 0
+    while buckets[row] == limit:
+        if row + 1 == buckets.shape[0]:
+            _forget_oldest(window)
+            return
+        size = float(1 << row)
+        gap = totals[row, 0] / size - totals[row, 1] / size
+        at = buckets[row + 1]
+        totals[row + 1, at] = totals[row, 0] + totals[row, 1]
+        between = size * size * gap * gap / (size + size)
+        spreads[row + 1, at] = spreads[row, 0] + spreads[row, 1] + between
+        buckets[row + 1] += 1
+        _drop(window, row, 2)
+        row += 1
+        window.counters[_USED] = max(window.counters[_USED], row + 1)
 
 
 @kernel
-def _cut_exists(state: AdwinState, delta: float, least: int) -> bool:
-    """Whether the window's older and younger part differ in mean, at any boundary of buckets."""
-    width = state.counts[0]
-    older, younger = 0.0, float(width)
-    older_total, younger_total = 0.0, state.sums[0]
+def _cut(window: Window, delta: float, min_length: int) -> bool:
+    """Whether some border between two buckets separates two different means.
+
+    The first time it does so for an alarm, the border with the clearest difference is noted.
+    """
+    noted = window.counters[_ALARM] != 0
+    found = False
+    clearest = 0.0
+    width = window.counters[_WIDTH]
     confidence = math.log(2.0 * math.log(width) / delta)
-    variance = state.sums[1] / width
-    for row in range(_last_row(state), -1, -1):
-        for k in range(state.used[row]):
-            if row == 0 and k == state.used[row] - 1:
-                return False
-            older += 2.0**row
-            younger -= 2.0**row
-            older_total += state.totals[row, k]
-            younger_total -= state.totals[row, k]
-            if older >= least and younger >= least:
-                inverse = 1.0 / (older - least + 1.0) + 1.0 / (younger - least + 1.0)
-                bound = math.sqrt(2.0 * inverse * variance * confidence)
-                bound += 2.0 / 3.0 * confidence * inverse
-                if abs(older_total / older - younger_total / younger) > bound:
+    variance = window.sums[_SPREAD] / width
+    older, newer = 0, width
+    older_total, newer_total = 0.0, window.sums[_TOTAL]
+    for row in range(window.counters[_USED] - 1, -1, -1):
+        size = 1 << row
+        for k in range(window.buckets[row]):
+            older += size
+            newer -= size
+            older_total += window.totals[row, k]
+            newer_total -= window.totals[row, k]
+            if older < min_length or newer < min_length:
+                continue
+            change = newer_total / newer - older_total / older
+            m = 1.0 / (older - min_length + 1) + 1.0 / (newer - min_length + 1)
+            bound = math.sqrt(2.0 * m * variance * confidence) + 2.0 / 3.0 * confidence * m
+            if abs(change) > bound:
+                if noted:
                     return True
-    return False
+                found = True
+                if abs(change) > clearest * bound:
+                    clearest = abs(change) / bound
+                    window.latest[_CHANGE] = change
+                    window.latest[_BOUND] = bound
+                    window.latest[_SINCE] = newer
+    return found
 
 
 @kernel
 def adwin_update(
-    state: AdwinState,
+    window: Window, value: float, delta: float, clock: int, min_length: int, grace: int
+) -> bool:
+    """Add a finite value to `window`; True where the mean has changed. See `ADWIN`."""
+    counters = window.counters
+    if counters[_ALARM]:
+        window.buckets[:] = 0
+        counters[:] = 0
+        counters[_USED] = 1
+        window.sums[:] = 0.0
+    _insert(window, value)
+    counters[_TICKS] += 1
+    if counters[_TICKS] % clock == 0 and counters[_WIDTH] > grace:
+        while _cut(window, delta, min_length):
+            counters[_ALARM] = 1
+            _forget_oldest(window)
+    return bool(counters[_ALARM])
+
+
+@kernel
+def adwin_update_many(
+    window: Window,
     values: FloatArray,
     delta: float,
     clock: int,
-    least: int,
+    min_length: int,
     grace: int,
     alarms: BoolArray,
 ) -> None:
-    """Add `values` one after the other and write an alarm flag for each.
+    """`adwin_update` for each of `values` in turn; the results go into `alarms`."""
+    for t in range(values.shape[0]):
+        alarms[t] = adwin_update(window, values[t], delta, clock, min_length, grace)
 
-    Parameters
+
+class Alarm(NamedTuple):
+    """What an alarm rests on: the cut whose sides differ most, measured by the bound.
+
+    Attributes
     ----------
-    state
-        Changed in place.
-    values
-        float64 (n,).
-    delta, clock, least, grace
-        See `ADWIN`.
-    alarms
-        bool (n,), written.
+    change
+        Mean after the cut minus the mean before it.
+    bound
+        What the size of `change` had to exceed.
+    since
+        Number of values after the cut: about so long ago was the change.
     """
-    for i in range(values.shape[0]):
-        if state.counts[2]:  # as river does: after an alarm a new window begins
-            state.used[:] = 0
-            state.sums[:] = 0.0
-            state.counts[:] = 0
-        _insert(state, values[i])
-        state.counts[1] += 1
-        alarms[i] = False
-        if state.counts[1] % clock == 0 and state.counts[0] > grace:
-            while _cut_exists(state, delta, least):
-                alarms[i] = True
-                state.counts[2] = 1
-                _drop_oldest(state)
+
+    change: float
+    bound: float
+    since: int
 
 
 class ADWIN(base.DriftDetector):
-    """Adaptive windowing: a window that drops its older part when the mean has changed.
-
-    As in river, the value after an alarm begins a new window.
+    """Adaptive windowing, with river's parameters and alarms, for single values and for arrays.
 
     Parameters
     ----------
     delta
-        Confidence: bound of the false alarms' rate, in (0, 1).
+        Significance, in (0, 1): smaller means fewer false alarms and later true ones.
     clock
-        Values between two looks for a change.
+        Cuts are looked for every so many values.
     max_buckets
-        Buckets of each size.
+        A row of buckets of equal size holds so many before two are merged; 2 or more.
     min_window_length
-        Least number of values on either side of a change.
+        Both sides of a cut hold at least so many values.
     grace_period
-        No change is looked for in a window of at most so many values.
-
-    Raises
-    ------
-    UsageError
-        A parameter is out of its range.
+        No cut while the window holds no more values than this.
 
     References
     ----------
-    Bifet, Gavaldà: Learning from time-changing data with adaptive windowing, SDM 2007; the bound
-    is that of its variance form.
+    Bifet, Gavaldà: Learning from time-changing data with adaptive windowing, SDM 2007.
 
     Examples
     --------
     >>> import numpy as np
     >>> detector = ADWIN()
     >>> alarms = detector.update_many(np.repeat([0.0, 1.0], 500))
-    >>> int(np.flatnonzero(alarms)[0])
-    511
-    >>> detector.estimation > 0.9
-    True
+    >>> np.flatnonzero(alarms).tolist(), detector.latest
+    ([511], Alarm(change=0.6, bound=0.5367286616603246, since=20))
     """
 
     def __init__(
@@ -214,11 +255,14 @@ class ADWIN(base.DriftDetector):
         super().__init__()
         if not 0.0 < delta < 1.0:
             raise UsageError(f"delta: found {delta}, accepted: between 0 and 1")
-        if min(clock, max_buckets, min_window_length) < 1 or grace_period < 0:
-            raise UsageError(
-                f"ADWIN: found clock={clock}, max_buckets={max_buckets}, min_window_length="
-                f"{min_window_length}, grace_period={grace_period}; accepted: 1 or more (grace: 0)"
-            )
+        for name, value, least in (
+            ("clock", clock, 1),
+            ("max_buckets", max_buckets, 2),
+            ("min_window_length", min_window_length, 1),
+            ("grace_period", grace_period, 1),
+        ):
+            if value < least:
+                raise UsageError(f"{name}: found {value}, accepted: {least} or more")
         self.delta = delta
         self.clock = clock
         self.max_buckets = max_buckets
@@ -228,31 +272,63 @@ class ADWIN(base.DriftDetector):
 
     def _reset(self) -> None:
         super()._reset()
-        shape = (_ROWS, self.max_buckets + 1)
-        self._state = AdwinState(
-            np.zeros(shape),
-            np.zeros(shape),
-            np.zeros(_ROWS, dtype=np.int64),
-            np.zeros(2),
-            np.zeros(3, dtype=np.int64),
-        )
+        self._window = new_window(self.max_buckets)
+        self._n_detections = 0
+
+    def reset(self) -> None:
+        """Forget every value seen."""
+        self._reset()
 
     @property
     def width(self) -> int:
         """Number of values in the window."""
-        return int(self._state.counts[0])
+        return int(self._window.counters[_WIDTH])
+
+    @property
+    def total(self) -> float:
+        """Sum of the values in the window."""
+        return float(self._window.sums[_TOTAL])
 
     @property
     def estimation(self) -> float:
-        """Mean of the values in the window; 0 without any."""
-        return float(self._state.sums[0]) / self.width if self.width else 0.0
+        """Mean of the values in the window; 0 while there is none."""
+        return self.total / self.width if self.width else 0.0
 
-    def update(self, x: float) -> None:
-        """Add one value; `drift_detected` then tells whether it raised an alarm."""
+    @property
+    def n_detections(self) -> int:
+        """Number of alarms so far."""
+        return self._n_detections
+
+    @property
+    def latest(self) -> Alarm | None:
+        """The latest alarm, None while there has been none."""
+        if not self._n_detections:
+            return None
+        change, bound, since = self._window.latest.tolist()
+        return Alarm(change, bound, int(since))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the state's arrays; they never grow."""
+        return sum(part.nbytes for part in self._window)
+
+    def update(self, x: int | float) -> None:
+        """Add one value; `drift_detected` tells the outcome.
+
+        Parameters
+        ----------
+        x
+            A finite number.
+
+        Raises
+        ------
+        UsageError
+            `x` is NaN or infinite.
+        """
         self.update_many(np.array([x], dtype=np.float64))
 
     def update_many(self, values: FloatArray) -> BoolArray:
-        """Add values one after the other.
+        """Add values in order, with the same outcome as adding them one by one.
 
         Parameters
         ----------
@@ -262,19 +338,20 @@ class ADWIN(base.DriftDetector):
         Returns
         -------
         BoolArray
-            bool (n,): which of them raised an alarm. `drift_detected` is that of the last one.
+            bool (n,): whether a change was found with that value.
 
         Raises
         ------
         UsageError
-            A value is not finite. Nothing is added then.
+            A value is NaN or infinite; none has been added then.
         """
-        values = np.ascontiguousarray(values, dtype=np.float64)
-        if not np.isfinite(values).all():
-            raise UsageError("ADWIN: found a value that is not finite, accepted: finite numbers")
+        finite = np.isfinite(values)
+        if not finite.all():
+            at = int(np.flatnonzero(~finite)[0])
+            raise UsageError(f"values[{at}]: found {values[at]}, accepted: finite numbers")
         alarms = np.zeros(len(values), dtype=np.bool_)
-        adwin_update(
-            self._state,
+        adwin_update_many(
+            self._window,
             values,
             self.delta,
             self.clock,
@@ -282,5 +359,6 @@ class ADWIN(base.DriftDetector):
             self.grace_period,
             alarms,
         )
-        self._drift_detected = bool(alarms[-1]) if len(alarms) else False
+        self._n_detections += int(np.count_nonzero(alarms))
+        self._drift_detected = bool(len(alarms)) and bool(alarms[-1])
         return alarms

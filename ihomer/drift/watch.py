@@ -43,6 +43,6 @@ class Watch:
         """Whether the values collected since the last call show a change for the worse."""
         values = np.concatenate([np.zeros(0), *self._waiting])
         self._waiting.clear()
-        before = self._detector.estimation
         alarms = self._detector.update_many(values)
-        return bool(alarms.any()) and self._detector.estimation > before
+        latest = self._detector.latest
+        return bool(alarms.any()) and latest is not None and latest.change > 0

@@ -35,6 +35,7 @@ from ihomer.learners.decision import thresholded
 from ihomer.learners.experts.logistic import Placement
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.partition.base import Partitioner
+from ihomer.learners.partition.cooccurrence import Cooccurrence
 from ihomer.learners.partition.jaccard import JaccardPartitioner
 from ihomer.learners.scaling import Scaler
 
@@ -126,6 +127,7 @@ class IHomer(base.MultiLabelClassifier):
         self._partitioner: Partitioner = JaccardPartitioner()
         self._structure = StructureMonitor()
         self._loss_watch = Watch()
+        self._apart = False  # label sets have come to lie across clusters since the last stride
         self._n_learned = 0
         self._counts = {"local_alarms": 0, "global_alarms": 0, "partition_changes": 0}
         self._lock = threading.RLock()
@@ -355,7 +357,11 @@ class IHomer(base.MultiLabelClassifier):
             some = counted > 0
             self._loss_watch.collect(loss[some] / counted[some])
             if self.partition:
-                self._structure.update(batch.y_indptr, batch.y_indices, self._cluster_of)
+                # The nursery's labels, cluster 0, have no place yet: below zero for the monitor.
+                places = self._cluster_of - 1
+                if self._structure.update(batch.y_indptr, batch.y_indices, places):
+                    latest = self._structure.latest
+                    self._apart |= latest is not None and latest.change < 0
                 self._partitioner.update(batch.y_indptr, batch.y_indices)
 
     # What changes at strides.
@@ -384,10 +390,11 @@ class IHomer(base.MultiLabelClassifier):
             if self._loss_watch.risen():
                 self._counts["global_alarms"] += 1
                 refit = True
-            if self._structure.risen():
+            if self._apart:
                 self._counts["global_alarms"] += 1
                 self._partitioner.forget()
                 refit = True
+        self._apart = False
         if self.partition and (refit or self._partitioner.due(self._n_learned)):
             self._repartition()
 
@@ -403,7 +410,7 @@ class IHomer(base.MultiLabelClassifier):
         unplaced = np.setdiff1d(np.arange(len(names), dtype=np.int32), placed).astype(np.int32)
         self._nursery = self._regroup(unplaced, nursery=True)
         self._clusters = clusters
-        self._structure.restart()
+        self._structure.reset()
         self._counts["partition_changes"] += 1
         for number, cluster in enumerate([self._nursery, *clusters]):
             members = cluster.members
@@ -450,3 +457,4 @@ def warm_up() -> None:
     for label in ("a", "b"):
         model.learn_one({"x": 1.0, "y": -1.0}, {label})
     model.predict_one({"x": 1.0})
+    Cooccurrence().grow()

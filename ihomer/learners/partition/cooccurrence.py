@@ -146,7 +146,7 @@ class Cooccurrence:
             done = _count(y_indptr, y_indices, done, weights, self._labels, self._table)
             if done == n:
                 break
-            self._make_room()
+            self.grow()
         if self._weight > _SCALE_BACK:
             self.fade(1.0 / self._weight)
             self._weight = 1.0
@@ -157,7 +157,8 @@ class Cooccurrence:
         self._labels *= share
         np.multiply(self._table.counts, share, out=self._table.counts)
 
-    def _make_room(self) -> None:
+    def grow(self) -> None:
+        """Make room for more pairs, at the bound by forgetting the rarest half."""
         there = np.flatnonzero(self._table.keys != _EMPTY)
         keys, counts = self._table.keys[there], self._table.counts[there]
         slots = len(self._table.keys)

@@ -1,0 +1,232 @@
+"""Messages as JSON Lines, to a file, a gzip file or standard output.
+
+In: messages. Out: one line for each, whole lines only. It is here so that predictions and dead
+letters can be kept, read and replayed without a broker.
+
+A message that has no JSON of its own is written inside an envelope, one object a line: ``value``
+and ``key`` (base64 or null), ``headers`` (object of text; of equal names the last),
+``timestamp`` (epoch milliseconds or null).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from ihomer.connectors.base import Message, Sink
+from ihomer.connectors.files.reader import STANDARD, reason
+from ihomer.errors import InputError, UsageError
+
+_PUSH_BYTES = 1 << 18
+_GZIP = 31  # zlib's code for the gzip container with the largest window
+
+
+class FileSink(Sink):
+    """Writes messages to `path`, one line each.
+
+    `flush` hands everything to the operating system, so it survives the death of this process,
+    though not a power cut; `close` also waits for the disk (fsync). With `append`, the daemon's
+    mode, every `flush` waits for the disk, because the daemon then commits the offsets.
+
+    When the file system refuses (no space left, say) the file is cut back to its last whole line,
+    a gzip file to what it was before the call, and the sink stays failed: every later call raises
+    the same error.
+
+    Parameters
+    ----------
+    path
+        ``-`` is standard output, a name that ends in ``.gz`` is compressed.
+    append
+        Add to an existing file instead of replacing it. A last line without line end, left by a
+        crash of some other writer, is ended first. Not possible with ``.gz``, where a crash would
+        make unreadable what is added after it.
+    envelope
+        Write the message's parts as an object (see the module) instead of its value.
+
+    Raises
+    ------
+    InputError
+        The file cannot be created.
+    UsageError
+        `append` with ``.gz``.
+    """
+
+    def __init__(self, path: str, *, append: bool = False, envelope: bool = False) -> None:
+        self.name = path
+        self._envelope = envelope
+        self._compressor = zlib.compressobj(wbits=_GZIP) if path.lower().endswith(".gz") else None
+        if append and self._compressor is not None:
+            raise UsageError(
+                f"{path}: found .gz for a file that is appended to, accepted: a name without .gz"
+            )
+        self._append = append
+        self._lines: list[bytes] = []
+        self._bytes = 0
+        self._failure: InputError | None = None
+        self._closed = False
+        torn = append and path != STANDARD and _is_torn(path)
+        self._descriptor = _standard_output() if path == STANDARD else self._open()
+        # Standard output may be a file too, but what was in it before is not ours to cut or sync.
+        self._regular = (
+            path != STANDARD
+            and self._descriptor is not None
+            and stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        )
+        if torn:
+            self._push(b"\n")
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if self._append else os.O_TRUNC)
+        flags |= getattr(os, "O_BINARY", 0)  # Windows only
+        try:
+            return os.open(self.name, flags, 0o666)
+        except FileNotFoundError:
+            folder = Path(self.name).parent
+            raise InputError(
+                f"{self.name}: cannot be written (the folder {folder} does not exist)"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.name}: cannot be written ({reason(error)})") from None
+
+    def write(self, messages: Sequence[Message]) -> None:
+        """See `Sink.write`; the value of a message without envelope is one line of JSON."""
+        self._check()
+        for message in messages:
+            line = _enveloped(message) if self._envelope else _plain(message)
+            self._lines.append(line)
+            self._bytes += len(line) + 1
+        if self._bytes >= _PUSH_BYTES:
+            self._push_lines()
+
+    def flush(self) -> None:
+        """See `Sink.flush`."""
+        self._check()
+        self._push_lines()
+        if self._compressor is not None:
+            self._push(self._compressor.flush(zlib.Z_SYNC_FLUSH))
+        if self._append:
+            self._sync()
+
+    def close(self) -> None:
+        """See `Sink.close`; after a failure it only lets go."""
+        if self._closed:
+            return
+        try:
+            if self._failure is None:
+                self._push_lines()
+                if self._compressor is not None:
+                    self._push(self._compressor.flush(zlib.Z_FINISH))
+                self._sync()
+        finally:
+            self._closed = True
+            if self._descriptor is not None and self.name != STANDARD:
+                os.close(self._descriptor)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ValueError(f"{self.name}: the sink is closed")
+        if self._failure is not None:
+            raise self._failure
+
+    def _push_lines(self) -> None:
+        if not self._lines:
+            return
+        self._lines.append(b"")
+        data = b"\n".join(self._lines)
+        self._lines, self._bytes = [], 0
+        self._push(data if self._compressor is None else self._compressor.compress(data))
+
+    def _push(self, data: bytes) -> None:
+        """Hand `data` to the operating system, all of it or, as lines go, none."""
+        written = 0
+        try:
+            if self._descriptor is None:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+                return
+            view = memoryview(data)
+            while written < len(data):
+                written += os.write(self._descriptor, view[written:])
+        except OSError as error:
+            self._cut_back(data[:written])
+            raise self._failed(error) from None
+
+    def _cut_back(self, written: bytes) -> None:
+        whole = written.rfind(b"\n") + 1 if self._compressor is None else 0
+        if self._descriptor is None or not self._regular or whole == len(written):
+            return
+        # If even this fails, the first failure is still the one to tell.
+        with contextlib.suppress(OSError):
+            size = os.fstat(self._descriptor).st_size
+            os.ftruncate(self._descriptor, size - (len(written) - whole))
+
+    def _sync(self) -> None:
+        if self._descriptor is None or not self._regular:
+            return
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: OSError) -> InputError:
+        self._failure = InputError(f"{self.name}: cannot be written ({reason(error)})")
+        return self._failure
+
+
+def _plain(message: Message) -> bytes:
+    value = b"null" if message.value is None else message.value
+    if b"\n" in value:
+        raise ValueError("a message with a line end in its value needs an envelope")
+    return value
+
+
+def _enveloped(message: Message) -> bytes:
+    return orjson.dumps(
+        {
+            "value": _base64(message.value),
+            "key": _base64(message.key),
+            # Headers are text by convention only; other bytes stay recognisable.
+            "headers": {
+                name: content.decode("utf-8", "backslashreplace")
+                for name, content in message.headers
+            },
+            "timestamp": message.timestamp,
+        }
+    )
+
+
+def _base64(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode("ascii")
+
+
+def _standard_output() -> int | None:
+    """Standard output's number; None: it lives in memory (an embedded run)."""
+    if sys.stdout is None:  # a service started without one
+        raise InputError(f"{STANDARD}: there is no standard output")
+    try:
+        sys.stdout.flush()  # what was printed before comes before
+        return sys.stdout.fileno()
+    except (OSError, ValueError):
+        return None
+
+
+def _is_torn(path: str) -> bool:
+    """Whether `path` is a file whose last line has no line end."""
+    try:
+        if not Path(path).is_file():
+            return False
+        with Path(path).open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be written ({reason(error)})") from None

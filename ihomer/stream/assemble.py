@@ -1,0 +1,99 @@
+"""From settings to a processor: the one place that knows how the parts fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ihomer.connectors.base import Record, Sink, Source
+from ihomer.connectors.memory import MemorySink
+from ihomer.connectors.uri import open_sink, open_sources, parse_uri, same_file
+from ihomer.errors import UsageError
+from ihomer.instances import Event
+from ihomer.learners.baselines import make_baseline
+from ihomer.learners.ihomer import IHomer
+from ihomer.learners.ihomer import warm_up as warm_up_learner
+from ihomer.stream.dead_letters import DeadLetters, place_by_line, place_by_offset
+from ihomer.stream.decode import Decoder, id_by_line, id_by_offset
+from ihomer.stream.processor import Processor
+from ihomer.stream.settings import Settings
+
+
+def open_input(settings: Settings) -> Source:
+    """The sources of `settings` as one stream.
+
+    Raises
+    ------
+    UsageError
+        There is none, or a URI is not accepted, or a sink is one of the files to be read.
+    InputError, UnavailableError
+        It cannot be opened.
+    """
+    if not settings.source:
+        raise UsageError("source: found none, accepted: a URI such as river:yeast, PATH, kafka://")
+    outputs = [uri for uri in (settings.sink, settings.dead_letters) if uri]
+    for output in outputs:
+        if any(same_file(output, uri) for uri in settings.source):
+            raise UsageError(f"{output}: found as source and as output, accepted: different files")
+    if len(outputs) == 2 and same_file(*outputs):
+        raise UsageError(f"{outputs[0]}: found as sink and as dead letters, accepted: two files")
+    return open_sources(settings.source)
+
+
+def open_output(uri: str | None, *, envelope: bool = False, append: bool = False) -> Sink | None:
+    """The sink that `uri` names, if any; raises as `open_sink`."""
+    return None if uri is None else open_sink(uri, envelope=envelope, append=append)
+
+
+def make_processor(
+    settings: Settings,
+    source: Source,
+    sink: Sink | None,
+    dead_letters: Sink | None,
+    baselines: Sequence[str] = (),
+) -> Processor:
+    """A processor with a fresh IHomer and baselines over its names.
+
+    Parameters
+    ----------
+    settings
+        Bounds, seed, shape of events and predictions.
+    source
+        Declares label names, beside those of `settings`.
+    sink, dead_letters
+        Where predictions and malformed events go.
+    baselines
+        Names of `ihomer.learners.baselines.BASELINES`.
+    """
+    # Records of topics are known by their offset, those of files by their line.
+    topic = any(parse_uri(uri).scheme == "kafka" for uri in settings.source)
+    learner = IHomer(
+        labels=tuple(dict.fromkeys((*source.labels, *settings.labels))),
+        max_features=settings.max_features,
+        max_labels=settings.max_labels,
+        new_labels=settings.new_labels,
+        seed=settings.seed,
+    )
+    decoder = Decoder(
+        settings.names,
+        settings.strict,
+        settings.max_event_bytes,
+        id_by_offset if topic else id_by_line,
+    )
+    return Processor(
+        learner,
+        decoder,
+        DeadLetters(dead_letters, place_by_offset if topic else place_by_line),
+        sink,
+        {name: make_baseline(name, learner.encoder) for name in baselines},
+        settings.top_k,
+    )
+
+
+def warm_up() -> None:
+    """Compile every kernel of learner, measures and output, or load them from the cache."""
+    warm_up_learner()
+    learner = IHomer()
+    processor = Processor(learner, Decoder(), DeadLetters(None), MemorySink())
+    events = [Event(0, {"a": 1.0}, ["x", "y"]), Event(1, {"a": -1.0}, ["x"]), Event(2, {"a": 1.0})]
+    processor.process([Record(event, "warm-up", 0, 0) for event in events])
+    processor.main.result()

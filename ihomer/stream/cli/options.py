@@ -1,0 +1,32 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+DeadLettersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dead-letters",
+        metavar="URI",
+        help="Where malformed events go; without it the first one ends the command.",
+    ),
+]
+BatchSizeOption = Annotated[
+    int | None, typer.Option("--batch-size", metavar="N", help="Largest number of events a step.")
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Random seed.")]
+StrictOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--strict/--no-strict",
+        help="Whether unknown fields make an event malformed.",
+        show_default=False,
+    ),
+]
+TopKOption = Annotated[
+    int | None, typer.Option("--top-k", metavar="N", help="Scores listed in a prediction.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]

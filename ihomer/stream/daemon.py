@@ -1,0 +1,93 @@
+"""The daemon's loop: events from a source without an end, predictions acknowledged, then offsets.
+
+In: a source, a processor, a way to be told to stop. Out: how it ended. At-least-once: offsets are
+committed only when the predictions of the events before them are acknowledged, so after a crash
+some events come again, and none is left out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+
+from ihomer.connectors.base import Source
+from ihomer.stream.processor import Processor
+
+log = structlog.get_logger("ihomer")
+
+COMMIT_SECONDS = 0.2
+REPORT_SECONDS = 10.0
+
+
+class Daemon:
+    """Runs a processor until the source ends or `stop` is called.
+
+    Parameters
+    ----------
+    source, processor
+        Stay open.
+    batch_size
+        Largest number of events of a step.
+    max_wait_ms
+        How long an empty source is waited for at a time; also bounds how late `stop` is noticed.
+    """
+
+    def __init__(
+        self, source: Source, processor: Processor, batch_size: int, max_wait_ms: int
+    ) -> None:
+        self._source = source
+        self._processor = processor
+        self._batch_size = batch_size
+        self._wait = max_wait_ms / 1000.0
+        self._stopping = threading.Event()
+        self._uncommitted = False
+
+    def stop(self) -> None:
+        """Ask for a clean end; may be called from a signal handler or another thread."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Work until the end; everything read by then is predicted, acknowledged and committed.
+
+        Raises
+        ------
+        InputError, UnavailableError
+            Of the source or the sinks, or a malformed event without a place for dead letters.
+            What was acknowledged before it is committed.
+        """
+        commit_at = time.monotonic() + COMMIT_SECONDS
+        report_at = time.monotonic() + REPORT_SECONDS
+        reported = self._processor.events
+        while not self._stopping.is_set():
+            records = self._source.next_batch(self._batch_size, self._wait)
+            if records is None:
+                break
+            if records:
+                self._processor.process(records)
+                self._uncommitted = True
+            now = time.monotonic()
+            # Committing is a round trip: not after every batch, but at once when there is time.
+            if self._uncommitted and (now >= commit_at or not records):
+                self.commit()
+                commit_at = now + COMMIT_SECONDS
+            if now >= report_at:
+                events = self._processor.events
+                log.info(
+                    "running",
+                    events=events,
+                    events_per_second=round(
+                        (events - reported) / (now - report_at + REPORT_SECONDS)
+                    ),
+                    dead_letters=sum(self._processor.dead_letters.counts.values()),
+                )
+                reported, report_at = events, now + REPORT_SECONDS
+        self.commit()
+
+    def commit(self) -> None:
+        """Acknowledge what was written, then commit the source's position."""
+        self._processor.flush()
+        if self._uncommitted:
+            self._source.commit(self._source.position())
+            self._uncommitted = False

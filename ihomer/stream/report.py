@@ -1,0 +1,81 @@
+"""Figures for people: a table of measures, learner beside baselines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_SHOWN = {
+    "subset_accuracy": "subset accuracy",
+    "hamming_loss": "Hamming loss (less is better)",
+    "micro_f1": "micro-F1",
+    "macro_f1": "macro-F1",
+    "example_f1": "example-based F1",
+    "example_precision": "example-based precision",
+    "example_recall": "example-based recall",
+    "example_jaccard": "example-based Jaccard",
+    "precision_at_1": "P@1",
+    "precision_at_3": "P@3",
+    "precision_at_5": "P@5",
+    "ndcg_at_5": "nDCG@5",
+    "average_precision": "average precision",
+    "one_error": "one-error (less is better)",
+    "ranking_loss": "ranking loss (less is better)",
+}
+_LESS_IS_BETTER = {"hamming_loss", "one_error", "ranking_loss"}
+
+
+def print_report(figures: dict[str, Any], console: Console) -> None:
+    """Print the summary of a replay or of a daemon's life.
+
+    Parameters
+    ----------
+    figures
+        As `ihomer.stream.replay.summary` makes them.
+    console
+        Where to.
+    """
+    columns = {"ihomer": figures["measures"], **figures["baselines"]}
+    scored = columns["ihomer"]["events"]
+    if scored:
+        title = (
+            f"{figures['stream']}: {figures['events']:,} events, {figures['features']:,} features,"
+        )
+        table = Table(title=f"{title} {figures['labels']:,} labels", title_justify="left")
+        table.add_column("measure")
+        for name in columns:
+            table.add_column(name, justify="right")
+        for key, shown in _SHOWN.items():
+            values = [column[key] for column in columns.values()]
+            best = min(values) if key in _LESS_IS_BETTER else max(values)
+            table.add_row(shown, *(_cell(value, best=value == best) for value in values))
+        console.print(table)
+    if scored < figures["events"]:
+        console.print(f"{figures['events'] - scored:,} events without labels were predicted only")
+    bad = figures["dead_letters"]
+    if bad:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(bad.items()))
+        console.print(f"{sum(bad.values()):,} malformed events: {kinds}", highlight=False)
+    if figures["events"]:
+        console.print(
+            f"{figures['events_per_second']:,.0f} events/s (predict, score, learn),"
+            f" {figures['events_per_second_with_parsing']:,.0f} with parsing;"
+            f" p50 {figures['p50_us']:,.0f} us, p99 {figures['p99_us']:,.0f} us"
+            f" in batches of {figures['batch_size']};"
+            f" peak memory {figures['peak_rss_mb']:,.0f} MB",
+            highlight=False,
+        )
+    model = figures.get("model")
+    if model:
+        console.print(
+            f"{len(model['clusters'])} clusters of labels, {model['partition_changes']} changes of"
+            f" the partition, drift alarms: {model['local_alarms']} local,"
+            f" {model['global_alarms']} global; model {model['bytes'] / 1e6:,.2f} MB",
+            highlight=False,
+        )
+
+
+def _cell(value: float, *, best: bool) -> str:
+    return f"[bold]{value:.4f}[/bold]" if best else f"{value:.4f}"

@@ -1,0 +1,1 @@
+"""What the project itself needs and the package does not ship: a Kafka broker on loopback."""
