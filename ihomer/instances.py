@@ -571,9 +571,10 @@ def _number(name: str, value: Any) -> float:
 def _bad_value(name: str, value: object) -> MalformedEventError:
     text = repr(value)
     found = text if len(text) <= 60 else text[:57] + "..."
+    shown = name if name.isprintable() else repr(name)
     return MalformedEventError(
         "schema",
         "feature-value",
-        f"x.{name}: found {found}, accepted: a finite number, a string, a boolean, null or a list"
+        f"x.{shown}: found {found}, accepted: a finite number, a string, a boolean, null or a list"
         " of strings",
     )

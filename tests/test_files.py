@@ -71,14 +71,14 @@ CHUNK = "ihomer.connectors.files.reader._CHUNK_BYTES"
 
 @NAMES
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n\n"])
-@pytest.mark.parametrize("chunk", [4, 1 << 18])
+@pytest.mark.parametrize("chunk", [64, 1 << 18])
 def test_a_file_resumes_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, end: bytes, chunk: int
 ) -> None:
     monkeypatch.setattr(CHUNK, chunk)
-    data = b"\xef\xbb\xbfa\r\n\nb\n" + b"c" * 50 + b"\n \nd\r\ne" + end
+    data = b"\xef\xbb\xbfa\r\n\nb\n" + b"c" * 3000 + b"\n \nd\r\ne" + end
     path = write(tmp_path, data, name=name)
-    records = assert_resumes_anywhere(lambda: JsonLinesSource(path, max_line_bytes=20))
+    records = assert_resumes_anywhere(lambda: JsonLinesSource(path, max_line_bytes=1500))
     assert [record.offset for record in records] == [1, 3, 4, 6, 7]
     assert [record.fault is not None for record in records] == [False, False, True, False, False]
 
@@ -142,8 +142,9 @@ def test_a_line_of_exactly_the_bound_is_accepted_with_a_carriage_return(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
     monkeypatch.setattr(CHUNK, chunk)
-    path = write(tmp_path, b"123\r\n1234\r\n123\n1234\n123\r")
-    source = JsonLinesSource(path, max_line_bytes=3)
+    good = b"x" * 2000  # longer than what is kept of an oversized line
+    lines = [good + b"\r\n", good + b"y\r\n", good + b"\n", good + b"y\n", good + b"\r"]
+    source = JsonLinesSource(write(tmp_path, b"".join(lines)), max_line_bytes=2000)
     assert [record.fault is None for record in drain(source)] == [True, False, True, False, True]
     source.close()
 

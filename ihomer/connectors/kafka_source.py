@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 CLOSE_S = 3.0
 COMMIT_S = 5.0
 _REQUEST_MS = 30_000
+_METADATA_MS = 30_000
 
 _MEMBERSHIP_LOST = (
     CommitFailedError,
@@ -125,6 +126,8 @@ class KafkaSource(Source):
             heartbeat_interval_ms=settings.heartbeat_ms,
             # The client's own 305 s would let it wait that long for a broker that hangs.
             request_timeout_ms=_REQUEST_MS,
+            # How soon it hears of partitions that were added and of a topic that is another one.
+            metadata_max_age_ms=_METADATA_MS,
             metrics_enabled=False,
         )
         self._consumer.subscribe([settings.topic], listener=_Listener(self))

@@ -45,7 +45,7 @@ class TopicWatch:
         self._away_told = False
         self._swept = 0.0
         self._gone_since: float | None = None
-        self._topic_id: object | None = None
+        self._topic_id: object | None = network.cluster.topic_id(settings.topic)
 
     def polled(self, *, anything: bool) -> None:
         """Take note of a poll.
@@ -57,8 +57,7 @@ class TopicWatch:
         """
         if anything:
             self._here()
-            if self._topic_id is None:
-                self._topic_id = self._network.cluster.topic_id(self._settings.topic)
+            self._check_id()
             return
         now = time.monotonic()
         brokers = self._network.cluster.brokers()
@@ -87,23 +86,30 @@ class TopicWatch:
         self._away_told = False
 
     def _check_topic(self, now: float) -> None:
-        topic = self._settings.topic
-        cluster = self._network.cluster
-        if cluster.partitions_for_topic(topic) is not None:
+        if self._network.cluster.partitions_for_topic(self._settings.topic) is not None:
             self._gone_since = None
-            found = cluster.topic_id(topic)
-            if self._topic_id is None:
-                self._topic_id = found
-            elif found is not None and found != self._topic_id:
-                raise InputError(
-                    f"kafka://{self._settings.address}/{topic}: the topic was deleted and made"
-                    " anew while it was read"
-                )
+            self._check_id()
         elif self._gone_since is None:
             self._gone_since = now
         elif now - self._gone_since >= GONE_S:
             self._gone_since = now
             self._look_again()
+
+    def _check_id(self) -> None:
+        """Compare the topic's id with that of the start.
+
+        The client fetches by name: it would go on in the middle of a new topic of the same name.
+        It hears of the new id when it next asks for metadata.
+        """
+        topic = self._settings.topic
+        found = self._network.cluster.topic_id(topic)
+        if self._topic_id is None:
+            self._topic_id = found
+        elif found is not None and found != self._topic_id:
+            raise InputError(
+                f"kafka://{self._settings.address}/{topic}: the topic was deleted and made anew"
+                " while it was read"
+            )
 
     def _look_again(self) -> None:
         """Ask the cluster for all its topics: what the client knows of one may be stale."""

@@ -6,17 +6,36 @@ to try without any download.
 
 from __future__ import annotations
 
+import csv
+import gzip
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ihomer.connectors.base import Position, Record, Source
 from ihomer.connectors.memory import event_number
-from ihomer.errors import UsageError
+from ihomer.errors import InputError, UsageError
 from ihomer.instances import Event, Row
 
-# Name in a URI to class in river.datasets. Its other multi-label set (Music) is downloaded.
-BUNDLED = {"yeast": "Yeast"}
+
+class _File(NamedTuple):
+    file: str  # in river's folder of data sets
+    labels: int  # the last columns
+
+
+# By name in a URI. River's other multi-label data set (Music) is downloaded.
+BUNDLED = {"yeast": _File("yeast.csv.gz", 14)}
+
+
+def _folder() -> Path:
+    """River's folder of data sets, found without its import, which takes over a second."""
+    found = find_spec("river.datasets")
+    if found is None or found.origin is None:
+        raise InputError("river: found no data sets in the installed package, accepted: river 0.26")
+    return Path(found.origin).parent
 
 
 class RiverSource(Source):
@@ -48,19 +67,19 @@ class RiverSource(Source):
                 f"river:{dataset}: found {dataset!r}, accepted (bundled with river and"
                 f" multi-label): {', '.join(f'river:{name}' for name in BUNDLED)}"
             )
-        # The import takes over a second: only those who ask for a data set wait for it.
-        from river import datasets
-
         self.name = f"river:{dataset.lower()}"
         self._records: list[Record] = []
-        # Read to the end at once: river leaves its file open when an iteration is broken off.
-        for number, (x, y) in enumerate(getattr(datasets, known)()):
-            if not number:
-                self.features, self.labels = tuple(x), tuple(y)
-            values = np.fromiter(map(x.__getitem__, self.features), np.float64, len(self.features))
-            on = [label for label, state in y.items() if state]
-            event = Event(number, Row(self.features, values), on)
-            self._records.append(Record(event, self.name, 0, number))
+        with gzip.open(_folder() / known.file, "rt", encoding="utf-8", newline="") as file:
+            rows = csv.reader(file)
+            names = next(rows)
+            first = len(names) - known.labels
+            self.features, self.labels = tuple(names[:first]), tuple(names[first:])
+            for number, row in enumerate(rows):
+                values = np.array(row[:first], dtype=np.float64)
+                states = zip(self.labels, row[first:], strict=True)
+                on = [label for label, state in states if state == "1"]
+                event = Event(number, Row(self.features, values), on)
+                self._records.append(Record(event, self.name, 0, number))
         self.length = len(self._records)
         self.n_attributes = len(self.features)
         self._next = 0

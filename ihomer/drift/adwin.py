@@ -70,10 +70,11 @@ def new_window(max_buckets: int, rows: int = ROWS) -> Window:
 @kernel
 def _drop(window: Window, row: int, count: int) -> None:
     """Take the oldest `count` buckets out of a row; the window's own sums stay."""
+    totals, spreads = window.totals, window.spreads
     left = window.buckets[row] - count
     for k in range(left):
-        window.totals[row, k] = window.totals[row, k + count]
-        window.spreads[row, k] = window.spreads[row, k + count]
+        totals[row, k] = totals[row, k + count]
+        spreads[row, k] = spreads[row, k + count]
     window.buckets[row] = left
 
 
@@ -96,17 +97,19 @@ def _forget_oldest(window: Window) -> None:
 @kernel
 def _insert(window: Window, value: float) -> None:
     """Append one value and merge the two oldest buckets of every row that overflows."""
+    # Names for the arrays: each look into the tuple would count references.
     buckets, totals, spreads = window.buckets, window.totals, window.spreads
+    counters, sums = window.counters, window.sums
     limit = totals.shape[1]
     totals[0, buckets[0]] = value
     spreads[0, buckets[0]] = 0.0
     buckets[0] += 1
-    window.counters[_WIDTH] += 1
-    width = float(window.counters[_WIDTH])
+    counters[_WIDTH] += 1
+    width = float(counters[_WIDTH])
     if width > 1.0:
-        gap = value - window.sums[_TOTAL] / (width - 1.0)
-        window.sums[_SPREAD] += (width - 1.0) * gap * gap / width
-    window.sums[_TOTAL] += value
+        gap = value - sums[_TOTAL] / (width - 1.0)
+        sums[_SPREAD] += (width - 1.0) * gap * gap / width
+    sums[_TOTAL] += value
     row = 0
     while buckets[row] == limit:
         if row + 1 == buckets.shape[0]:
@@ -121,7 +124,7 @@ def _insert(window: Window, value: float) -> None:
         buckets[row + 1] += 1
         _drop(window, row, 2)
         row += 1
-        window.counters[_USED] = max(window.counters[_USED], row + 1)
+        counters[_USED] = max(counters[_USED], row + 1)
 
 
 @kernel
@@ -136,15 +139,16 @@ def _cut(window: Window, delta: float, min_length: int) -> bool:
     width = window.counters[_WIDTH]
     confidence = math.log(2.0 * math.log(width) / delta)
     variance = window.sums[_SPREAD] / width
+    buckets, totals = window.buckets, window.totals
     older, newer = 0, width
     older_total, newer_total = 0.0, window.sums[_TOTAL]
     for row in range(window.counters[_USED] - 1, -1, -1):
         size = 1 << row
-        for k in range(window.buckets[row]):
+        for k in range(buckets[row]):
             older += size
             newer -= size
-            older_total += window.totals[row, k]
-            newer_total -= window.totals[row, k]
+            older_total += totals[row, k]
+            newer_total -= totals[row, k]
             if older < min_length or newer < min_length:
                 continue
             change = newer_total / newer - older_total / older

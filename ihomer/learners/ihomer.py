@@ -33,6 +33,7 @@ from ihomer.learners.base import Predictions
 from ihomer.learners.cluster import Cluster
 from ihomer.learners.decision import thresholded
 from ihomer.learners.experts.logistic import Placement
+from ihomer.learners.kernels.linkage import average_linkage
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.partition.base import Partitioner
 from ihomer.learners.partition.cooccurrence import Cooccurrence
@@ -458,3 +459,4 @@ def warm_up() -> None:
         model.learn_one({"x": 1.0, "y": -1.0}, {label})
     model.predict_one({"x": 1.0})
     Cooccurrence().grow()
+    average_linkage(np.zeros((2, 2)))

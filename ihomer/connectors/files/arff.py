@@ -215,9 +215,12 @@ def split_dense(text: str) -> list[Text]:
     >>> [value.text for value in split_dense("1, 'it\\'s', ? % remark")]
     ['1', "it's", '?']
     """
-    if "," not in text and "'" not in text and '"' not in text:
+    bare = "'" not in text and '"' not in text
+    if bare and "," not in text:
         comment = _COMMENT.search(text)
         return [Text(word) for word in (text[: comment.start()] if comment else text).split()]
+    if bare and "%" not in text:
+        return [Text(word.strip()) for word in text.split(",")]
     values: list[Text] = []
     at = 0
     while True:
@@ -227,8 +230,8 @@ def split_dense(text: str) -> list[Text]:
             values.append(Text(_unquoted(quoted), quoted=True))
             at = _skip_space(text, quoted.end())
         else:
-            bare = _BARE.match(text, at)
-            word = bare[0] if bare else ""
+            rest = _BARE.match(text, at)
+            word = rest[0] if rest else ""
             at += len(word)
             comment = _COMMENT.search(word)
             values.append(Text((word[: comment.start()] if comment else word).strip()))

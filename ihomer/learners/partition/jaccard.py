@@ -14,10 +14,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.cluster.hierarchy import linkage
-from scipy.spatial.distance import squareform
 
 from ihomer.instances import FloatArray, IntArray, OffsetArray
+from ihomer.learners.kernels.linkage import average_linkage
 from ihomer.learners.partition.cooccurrence import Cooccurrence
 
 STRIDE = 64
@@ -157,13 +156,12 @@ class JaccardPartitioner:
         if m == 2:
             return [[0, 1]]
         distance = 1.0 - np.minimum(similarity, 1.0)
-        np.fill_diagonal(distance, 0.0)
-        tree = linkage(squareform(distance, checks=False), method="average")
+        tree = average_linkage(distance)
         members: list[list[int]] = [[i] for i in range(m)]
         within = [0.0] * m  # sum of similarities over the pairs inside a node
         alike = [0] * m  # how many of these pairs are alike at all
         events = counts.tolist()
-        for left, right, height, _ in tree:
+        for left, right, height in tree:
             a, b = int(left), int(right)
             across = max(0.0, 1.0 - height) * len(members[a]) * len(members[b])
             alike.append(
@@ -236,14 +234,19 @@ class JaccardPartitioner:
 def _attach(
     groups: list[list[int]], labels: Sequence[int], similarity: FloatArray
 ) -> list[list[int]]:
-    """Each of `labels` joins the group that it is most alike on average, the first among equals."""
-    if not groups:
-        return [list(labels)] if labels else []
+    """Each of `labels` joins the group that it is most alike on average, the first among equals.
+
+    Those that are alike to none make a group together.
+    """
     joined = [list(group) for group in groups]
+    rest: list[int] = []
     for label in labels:
         means = [float(similarity[label, group].mean()) for group in groups]
-        joined[int(np.argmax(means))].append(label)
-    return joined
+        if not means or max(means) <= 0.0:
+            rest.append(label)
+        else:
+            joined[int(np.argmax(means))].append(label)
+    return [*joined, rest] if rest else joined
 
 
 def _better(new: list[list[int]], served: list[list[int]], similarity: FloatArray) -> bool:

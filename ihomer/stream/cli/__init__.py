@@ -21,6 +21,7 @@ from ihomer.stream.cli.config import config_app
 from ihomer.stream.cli.doctor import doctor
 from ihomer.stream.cli.replay import replay_command
 from ihomer.stream.cli.run import run_command
+from ihomer.stream.settings import mask
 
 EXIT_INTERRUPTED = 130
 
@@ -33,7 +34,7 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except IhomerError as error:
             for line in str(error).splitlines():
-                typer.echo(f"ihomer: error: {line}", err=True)
+                typer.echo(f"ihomer: error: {mask(line)}", err=True)
             raise typer.Exit(error.exit_code) from None
 
 
