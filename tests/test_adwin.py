@@ -174,6 +174,8 @@ def test_a_value_that_is_no_number_is_refused_and_nothing_is_kept(bad: float) ->
     detector = ADWIN()
     with pytest.raises(UsageError, match=r"^values\[1\]: found (nan|-?inf), accepted: finite"):
         detector.update_many(np.array([1.0, bad]))
+    with pytest.raises(UsageError, match=r"^x: found (nan|-?inf), accepted: a finite number"):
+        detector.update(bad)
     assert detector.width == 0
 
 

@@ -95,8 +95,11 @@ def _forget_oldest(window: Window) -> None:
 
 
 @kernel
-def _insert(window: Window, value: float) -> None:
-    """Append one value and merge the two oldest buckets of every row that overflows."""
+def _insert(window: Window, value: float) -> bool:
+    """Append one value and merge the two oldest buckets of every row that overflows.
+
+    True where the last row overflows: the caller takes the oldest bucket out.
+    """
     # Names for the arrays: each look into the tuple would count references.
     buckets, totals, spreads = window.buckets, window.totals, window.spreads
     counters, sums = window.counters, window.sums
@@ -113,8 +116,7 @@ def _insert(window: Window, value: float) -> None:
     row = 0
     while buckets[row] == limit:
         if row + 1 == buckets.shape[0]:
-            _forget_oldest(window)
-            return
+            return True
         size = float(1 << row)
         gap = totals[row, 0] / size - totals[row, 1] / size
         at = buckets[row + 1]
@@ -125,6 +127,7 @@ def _insert(window: Window, value: float) -> None:
         _drop(window, row, 2)
         row += 1
         counters[_USED] = max(counters[_USED], row + 1)
+    return False
 
 
 @kernel
@@ -177,7 +180,8 @@ def adwin_update(
         counters[:] = 0
         counters[_USED] = 1
         window.sums[:] = 0.0
-    _insert(window, value)
+    if _insert(window, value):
+        _forget_oldest(window)
     counters[_TICKS] += 1
     if counters[_TICKS] % clock == 0 and counters[_WIDTH] > grace:
         while _cut(window, delta, min_length):
@@ -329,7 +333,17 @@ class ADWIN(base.DriftDetector):
         UsageError
             `x` is NaN or infinite.
         """
-        self.update_many(np.array([x], dtype=np.float64))
+        if not math.isfinite(x):
+            raise UsageError(f"x: found {x}, accepted: a finite number")
+        self._drift_detected = adwin_update(
+            self._window,
+            float(x),
+            self.delta,
+            self.clock,
+            self.min_window_length,
+            self.grace_period,
+        )
+        self._n_detections += self._drift_detected
 
     def update_many(self, values: FloatArray) -> BoolArray:
         """Add values in order, with the same outcome as adding them one by one.

@@ -1,0 +1,62 @@
+# Every target works on a fresh clone with Python 3.11 or newer (venv, pip) and make.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help run test test-unit lint check kafka demo lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; set PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "setting up $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) has no venv; on Debian: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+run: $(VENV)/.installed ## Replay the bundled Yeast stream; predictions go to predictions.jsonl
+	@$(BIN)/ihomer replay river:yeast --predictions predictions.jsonl
+
+test: check ## Check style, types and floors, then run all tests
+	@$(BIN)/python -m pytest -q
+
+test-unit: $(VENV)/.installed-dev ## Run the tests that need no broker
+	@$(BIN)/python -m pytest -q -m "not integration"
+
+check: $(VENV)/.installed-dev ## Check style, types and the import contract
+	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff format -q --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo > /dev/null || $(BIN)/lint-imports --no-logo
+
+lint: $(VENV)/.installed-dev ## Mend style and layout where that can be done by machine
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+kafka: $(VENV)/.installed ## Start a Kafka broker on loopback (Java 17 or newer; Maven the first time)
+	@$(BIN)/python -m tools.broker
+
+demo: $(VENV)/.installed ## Push Yeast through a broker and a daemon, and watch
+	@$(BIN)/python -m tools.demo
+
+lock: $(VENV)/.installed-dev ## Resolve the newest versions that pyproject.toml allows
+	@$(BIN)/uv --version > /dev/null 2>&1 || $(PIP) install uv
+	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header \
+		pyproject.toml tools/build.in -o requirements.lock
+	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --extra dev \
+		-c requirements.lock pyproject.toml tools/build.in -o requirements-dev.lock
+
+clean: ## Remove the environment and what tests leave behind
+	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache predictions.jsonl
