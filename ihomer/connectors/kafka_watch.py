@@ -102,7 +102,9 @@ class TopicWatch:
         It hears of the new id when it next asks for metadata.
         """
         topic = self._settings.topic
-        found = self._network.cluster.topic_id(topic)
+        cluster = self._network.cluster
+        # A broker that is coming up may not know the topic yet, and then gives a void id.
+        found = None if cluster.partitions_for_topic(topic) is None else cluster.topic_id(topic)
         if self._topic_id is None:
             self._topic_id = found
         elif found is not None and found != self._topic_id:

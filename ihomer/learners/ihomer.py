@@ -425,11 +425,11 @@ class IHomer(base.MultiLabelClassifier):
         own = np.zeros(1, dtype=np.int32)
         if nursery:
             new.expert.put(own, self._nursery.expert.take(own))
-        for number, old in enumerate([self._nursery, *self._clusters]):
+        present = [self._nursery, *self._clusters]
+        for number in np.unique(self._cluster_of[members]):
             moved = np.flatnonzero(self._cluster_of[members] == number).astype(np.int32)
-            if len(moved):
-                columns = self._column_of[members[moved]]
-                new.expert.put(moved + new.expert.reserve, old.expert.take(columns))
+            columns = self._column_of[members[moved]]
+            new.expert.put(moved + new.expert.reserve, present[number].expert.take(columns))
         return new
 
 

@@ -57,7 +57,9 @@ def print_report(figures: dict[str, Any], console: Console) -> None:
     bad = figures["dead_letters"]
     if bad:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(bad.items()))
-        console.print(f"{sum(bad.values()):,} malformed events: {kinds}", highlight=False)
+        console.print(
+            f"{sum(bad.values()):,} malformed events: {kinds}", highlight=False, soft_wrap=True
+        )
     if figures["events"]:
         console.print(
             f"{figures['events_per_second']:,.0f} events/s (predict, score, learn),"
@@ -66,6 +68,7 @@ def print_report(figures: dict[str, Any], console: Console) -> None:
             f" in batches of {figures['batch_size']};"
             f" peak memory {figures['peak_rss_mb']:,.0f} MB",
             highlight=False,
+            soft_wrap=True,
         )
     model = figures.get("model")
     if model:
@@ -74,6 +77,7 @@ def print_report(figures: dict[str, Any], console: Console) -> None:
             f" the partition, drift alarms: {model['local_alarms']} local,"
             f" {model['global_alarms']} global; model {model['bytes'] / 1e6:,.2f} MB",
             highlight=False,
+            soft_wrap=True,
         )
 
 

@@ -7,9 +7,12 @@ import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
+from ihomer.connectors.kafka import KafkaSource
+from tests.integration.helpers import uri
 from tools.broker import Broker, BrokerError, reason_unavailable
 
 
@@ -55,3 +58,20 @@ def new_topic(broker: Broker) -> Callable[..., str]:
         return name
 
     return make
+
+
+@pytest.fixture
+def closing() -> Iterator[ExitStack]:
+    """Closes what a test opened, last first, whatever happened."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def opened(broker: Broker, closing: ExitStack) -> Callable[..., KafkaSource]:
+    def open_(topic: str, query: str = "") -> KafkaSource:
+        source = KafkaSource.from_uri(uri(broker, topic, query))
+        closing.callback(source.close)
+        return source
+
+    return open_

@@ -239,13 +239,14 @@ def _attach(
     Those that are alike to none make a group together.
     """
     joined = [list(group) for group in groups]
+    if not labels:
+        return joined
+    means = np.zeros((len(labels), len(groups) + 1))  # the last column: none of them
+    for k, group in enumerate(groups):
+        means[:, k] = similarity[np.ix_(labels, group)].mean(axis=1)
     rest: list[int] = []
-    for label in labels:
-        means = [float(similarity[label, group].mean()) for group in groups]
-        if not means or max(means) <= 0.0:
-            rest.append(label)
-        else:
-            joined[int(np.argmax(means))].append(label)
+    for label, nearest, most in zip(labels, means.argmax(axis=1), means.max(axis=1), strict=True):
+        (joined[nearest] if most > 0.0 else rest).append(label)
     return [*joined, rest] if rest else joined
 
 
