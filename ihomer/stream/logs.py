@@ -91,6 +91,7 @@ def configure_logging(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(max(least, logging.WARNING))
+    logging.getLogger("ihomer").setLevel(least)
 
 
 def _shorten(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -88,6 +89,9 @@ def run_command(
     from ihomer.stream.report import print_report
 
     configure_logging(settings.log_level, settings.log_format)
+    if settings.log_level != "debug":
+        # In an outage the client logs dozens of lines a minute; the connector says it in one.
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
     log = structlog.get_logger("ihomer")
     for warning in loaded.warnings:
         log.warning(warning)
