@@ -98,7 +98,7 @@ class IHomer(base.MultiLabelClassifier):
         threshold: float = 0.5,
         partition: bool = True,
         drift: bool = True,
-        labels: tuple[str, ...] = (),
+        labels: tuple[str, ...] | None = None,
         max_features: int = 1 << 16,
         max_labels: int = 10_000,
         new_labels: NewLabels = "error",
@@ -119,7 +119,7 @@ class IHomer(base.MultiLabelClassifier):
         self.max_labels = max_labels
         self.new_labels = new_labels
         self.seed = seed
-        self._encoder = Encoder(labels, max_features, max_labels, new_labels)
+        self._encoder = Encoder(labels or (), max_features, max_labels, new_labels)
         self._scaler = Scaler()
         self._nursery = Cluster(np.zeros(0, dtype=np.int32), step, reserve=True)
         self._clusters: list[Cluster] = []

@@ -67,7 +67,7 @@ def make_processor(
     # Records of topics are known by their offset, those of files by their line.
     topic = any(parse_uri(uri).scheme == "kafka" for uri in settings.source)
     learner = IHomer(
-        labels=tuple(dict.fromkeys((*source.labels, *settings.labels))),
+        labels=tuple(dict.fromkeys((*source.labels, *settings.labels))) or None,
         max_features=settings.max_features,
         max_labels=settings.max_labels,
         new_labels=settings.new_labels,
