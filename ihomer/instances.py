@@ -180,7 +180,8 @@ class FeatureVocabulary:
         known = self._ids
         found = [known.get(key, -1) for key in keys]
         if -1 in found:
-            fresh = sorted((key for key in keys if key not in known), key=_sort_key)
+            # Two keys may have the same text, as 1 and "1" do.
+            fresh = sorted({key for key in keys if key not in known}, key=_sort_key)
             room = max(0, self.bound - len(known))
             given = {key: len(known) + i for i, key in enumerate(fresh[:room])}
             given.update((key, self.bound + _bucket(key, self._buckets)) for key in fresh[room:])
@@ -231,6 +232,8 @@ class LabelVocabulary:
         self._names: list[str] = []
         self._waiting: dict[str, None] = {}
         self._ranks: IntArray = np.zeros(0, dtype=np.int32)
+        if bound < 1:
+            raise UsageError(f"max_labels: found {bound}, accepted: 1 or more")
         self.declare(declared)
         if len(self) > bound:
             raise UsageError(f"max_labels: {len(self)} labels declared, accepted: {bound} at most")
@@ -301,10 +304,10 @@ class LabelVocabulary:
                 fresh.append(name)
             else:
                 found.append(index)
+        # In this order, so that a reader on another thread finds a name wherever it finds an id.
         for name in sorted(fresh):
-            self._waiting.pop(name, None)
-            found.append(known.setdefault(name, len(known)))
             self._names.append(name)
+            found.append(known.setdefault(name, len(known)))
         return sorted(found)
 
     def names(self) -> list[str]:
@@ -443,15 +446,13 @@ class Encoder:
     def _features(self, x: Features, *, add: bool) -> tuple[IntArray, FloatArray]:
         """Ids (ascending) and non-zero values of one event's features."""
         if isinstance(x, Row):
-            shape = self._row_shape(x.names, add=add)
-            if x.indices is None:
-                ids, values = shape.ids, x.values
-            else:
-                ids, values = shape.ids[x.indices], x.values
+            values = x.values
             if _any_infinite(values):
                 at = int(np.flatnonzero(np.isinf(values))[0])
                 at = at if x.indices is None else int(x.indices[at])
                 raise _bad_value(x.names[at], math.inf)
+            shape = self._row_shape(x.names, add=add)
+            ids = shape.ids if x.indices is None else shape.ids[x.indices]
             if x.indices is None and shape.order is not None and not shape.shared:
                 ids, values = ids[shape.order], values[shape.order]
             elif shape.shared or shape.order is not None:
@@ -459,13 +460,13 @@ class Encoder:
         elif not _NUMERIC_TYPES.issuperset(map(type, x.values())):
             return self._mixed(x, add=add)
         else:
-            shape = self._mapping_shape(x, add=add)
             try:
                 values = np.fromiter(x.values(), np.float64, len(x))
             except OverflowError:
                 return self._mixed(x, add=add)  # finds the integer that no float can hold
             if _any_infinite(values):
                 return self._mixed(x, add=add)  # names the value
+            shape = self._mapping_shape(x, add=add)
             ids = shape.ids
             if shape.shared:
                 ids, values = _canonical(ids, values)

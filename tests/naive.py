@@ -115,3 +115,22 @@ def prediction(
     scored = [(name, s) for name, s in zip(names, scores, strict=True) if math.isfinite(s)]
     scored.sort(key=lambda pair: (-pair[1], pair[0]))
     return labels, [[name, score] for name, score in scored[:top_k]]
+
+
+def cooccurrence(
+    rows: list[list[int]], horizon: float
+) -> tuple[dict[int, float], dict[tuple[int, int], float], float]:
+    """Faded counts of labels, of pairs i < j and of events: all shrink before each new event."""
+    fade = math.exp(-1.0 / horizon)
+    labels: dict[int, float] = {}
+    pairs: dict[tuple[int, int], float] = {}
+    events = 0.0
+    for row in rows:
+        labels = {label: count * fade for label, count in labels.items()}
+        pairs = {pair: count * fade for pair, count in pairs.items()}
+        events = events * fade + 1.0
+        for a, first in enumerate(row):
+            labels[first] = labels.get(first, 0.0) + 1.0
+            for second in row[a + 1 :]:
+                pairs[first, second] = pairs.get((first, second), 0.0) + 1.0
+    return labels, pairs, events

@@ -79,14 +79,19 @@ class Majority(_Baseline):
         self._counts = np.zeros(16)
 
     def _predict(self, on: BoolArray, scores: FloatArray) -> None:
+        self._make_room(len(on))
         counts = self._counts[: len(on)]
         on[:] = 2.0 * counts > self.n_learned
         scores[:] = counts / self.n_learned
 
     def _learn(self, positives: IntArray) -> None:
-        if len(positives) and positives[-1] >= len(self._counts):
-            self._counts = np.concatenate([self._counts, np.zeros(int(positives[-1]) + 1)])
+        if len(positives):
+            self._make_room(int(positives[-1]) + 1)
         self._counts[positives] += 1.0
+
+    def _make_room(self, labels: int) -> None:
+        if labels > len(self._counts):
+            self._counts = np.concatenate([self._counts, np.zeros(labels)])
 
 
 class MajoritySet(_Baseline):

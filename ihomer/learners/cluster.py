@@ -25,12 +25,17 @@ class Cluster:
         See `LogisticExpert`.
     reserve
         Whether new labels are born here: a column for labels that have never been on is kept.
+    watched
+        Whether losses are kept for `watch`.
     """
 
-    def __init__(self, members: IntArray, step: float, *, reserve: bool = False) -> None:
+    def __init__(
+        self, members: IntArray, step: float, *, reserve: bool = False, watched: bool = True
+    ) -> None:
         self.members = members
         self.expert = LogisticExpert(step, reserve=reserve)
         self.watch = Watch()
+        self._watched = watched
 
     @property
     def memory_bytes(self) -> int:
@@ -67,6 +72,7 @@ class Cluster:
         if batch.labelled.any():
             self.expert.make_room(columns, len(self.members))
         self.expert.run(rows, batch, self.members, placement, scores, reserve_scores, loss, counted)
-        some = counted > 0
-        self.watch.collect(loss[some] / counted[some])
+        if self._watched:
+            some = counted > 0
+            self.watch.collect(loss[some] / counted[some])
         return loss, counted

@@ -40,6 +40,8 @@ from ihomer.learners.partition.cooccurrence import Cooccurrence
 from ihomer.learners.partition.jaccard import JaccardPartitioner
 from ihomer.learners.scaling import Scaler
 
+_LARGEST_STEP = 1000.0  # far past any use, and weights stay finite
+
 
 class IHomer(base.MultiLabelClassifier):
     """Online multi-label classifier: labels in clusters, one learner per cluster.
@@ -57,7 +59,7 @@ class IHomer(base.MultiLabelClassifier):
     Parameters
     ----------
     step
-        AdaGrad's step size.
+        AdaGrad's step size, at most 1000.
     threshold
         A label is predicted when its probability reaches this, in (0, 1).
     partition
@@ -98,7 +100,7 @@ class IHomer(base.MultiLabelClassifier):
         threshold: float = 0.5,
         partition: bool = True,
         drift: bool = True,
-        labels: tuple[str, ...] | None = None,
+        labels: Sequence[str] | None = None,
         max_features: int = 1 << 16,
         max_labels: int = 10_000,
         new_labels: NewLabels = "error",
@@ -106,22 +108,24 @@ class IHomer(base.MultiLabelClassifier):
     ) -> None:
         if not 0.0 < threshold < 1.0:
             raise UsageError(f"threshold: found {threshold}, accepted: between 0 and 1")
-        if not step > 0.0:
-            raise UsageError(f"step: found {step}, accepted: more than 0")
+        if not 0.0 < step <= _LARGEST_STEP:
+            raise UsageError(f"step: found {step}, accepted: more than 0, at most {_LARGEST_STEP}")
         if new_labels not in ("error", "drop"):
             raise UsageError(f"new_labels: found {new_labels!r}, accepted: 'error' or 'drop'")
+        if isinstance(labels, str) or not all(isinstance(name, str) for name in labels or ()):
+            raise UsageError(f"labels: found {labels!r}, accepted: a sequence of strings")
         self.step = step
         self.threshold = threshold
         self.partition = partition
         self.drift = drift
-        self.labels = labels
+        self.labels = labels or None  # river cannot clone an empty tuple
         self.max_features = max_features
         self.max_labels = max_labels
         self.new_labels = new_labels
         self.seed = seed
         self._encoder = Encoder(labels or (), max_features, max_labels, new_labels)
         self._scaler = Scaler()
-        self._nursery = Cluster(np.zeros(0, dtype=np.int32), step, reserve=True)
+        self._nursery = self._new_cluster(np.zeros(0, dtype=np.int32), reserve=True)
         self._clusters: list[Cluster] = []
         self._cluster_of: IntArray = np.zeros(0, dtype=np.int32)
         self._column_of: IntArray = np.zeros(0, dtype=np.int32)
@@ -243,10 +247,16 @@ class IHomer(base.MultiLabelClassifier):
 
     def _probabilities(self, x: Features) -> dict[str, float]:
         with self._lock:
-            predictions, reserve = self._run(self._encoder.lookup(x))
-            labels = self._encoder.labels
-            found = dict(zip(labels.names(), predictions.scores[0].tolist(), strict=True))
-            found.update(dict.fromkeys(labels.unseen(), float(reserve[0])))
+            # In this order, because a writer may be encoding its next batch meanwhile.
+            waiting = self._encoder.labels.unseen()
+            batch = self._encoder.lookup(x)
+            names = self._encoder.labels.names()[: batch.n_labels]
+            predictions, reserve = self._run(batch)
+        # A label that has been encoded but not learned has no score of its own yet.
+        scores = np.where(np.isnan(predictions.scores[0]), reserve, predictions.scores[0])
+        found = dict(zip(names, scores.tolist(), strict=True))
+        for name in waiting:
+            found.setdefault(name, float(reserve[0]))
         return found
 
     # Batches.
@@ -282,14 +292,18 @@ class IHomer(base.MultiLabelClassifier):
         Raises
         ------
         UsageError
-            Shapes do not fit, or `Y` holds something else than 0 and 1.
+            Shapes do not fit, `Y` holds something else than 0 and 1, or `X` an infinite value.
         MalformedEventError
-            A value of `X` is infinite, or a label is past `max_labels`. Nothing is learned.
+            A label is past `max_labels`. Nothing is learned.
         """
         from scipy import sparse
 
-        x_rows, y_rows = sparse.csr_array(X), sparse.csr_array(Y)
-        x_rows.sort_indices()
+        # Copies, because what is tidied up here belongs to the caller.
+        x_rows, y_rows = sparse.csr_array(X, copy=True), sparse.csr_array(Y, copy=True)
+        for name, rows in (("X", x_rows), ("Y", y_rows)):
+            if rows.ndim != 2:
+                raise UsageError(f"{name}: found {rows.ndim} dimensions, accepted: 2")
+            rows.sum_duplicates()
         n, n_labels = y_rows.shape
         if x_rows.shape[0] != n:
             raise UsageError(f"X has {x_rows.shape[0]} rows and Y {n}; accepted: equal numbers")
@@ -300,8 +314,12 @@ class IHomer(base.MultiLabelClassifier):
         if not np.isfinite(x_rows.data).all() and np.isinf(x_rows.data).any():
             raise UsageError("X: found an infinite value; accepted: finite numbers and NaN")
         y_rows.eliminate_zeros()
+        used = [y_names[j] for j in np.unique(y_rows.indices)]
         with self._lock:
-            self._encoder.labels.declare(y_names)
+            labels = self._encoder.labels
+            if self.new_labels == "error":
+                labels.admit(used)  # refuses them all before one is kept
+            labels.declare_within_bound([*used, *y_names])
             for t in range(n):
                 a, b = x_rows.indptr[t : t + 2]
                 row = Row(
@@ -312,7 +330,7 @@ class IHomer(base.MultiLabelClassifier):
                 a, b = y_rows.indptr[t : t + 2]
                 self._encoder.add(Event(t, row, [y_names[j] for j in y_rows.indices[a:b]]))
             predictions, reserve = self._run(self._encoder.take())
-            ids = [self._encoder.labels.get(name) for name in y_names]
+            ids = [labels.get(name) for name in y_names]
         probabilities = np.empty((n, n_labels))
         for j, label in enumerate(ids):
             column = reserve if label is None else predictions.scores[:, label]
@@ -356,7 +374,8 @@ class IHomer(base.MultiLabelClassifier):
             counted += part[1]
         if learning:
             some = counted > 0
-            self._loss_watch.collect(loss[some] / counted[some])
+            if self.drift:
+                self._loss_watch.collect(loss[some] / counted[some])
             if self.partition:
                 # The nursery's labels, cluster 0, have no place yet: below zero for the monitor.
                 places = self._cluster_of - 1
@@ -418,9 +437,12 @@ class IHomer(base.MultiLabelClassifier):
             self._cluster_of[members] = number
             self._column_of[members] = cluster.expert.reserve + np.arange(len(members))
 
+    def _new_cluster(self, members: IntArray, *, reserve: bool) -> Cluster:
+        return Cluster(members, self.step, reserve=reserve, watched=self.drift)
+
     def _regroup(self, members: IntArray, *, nursery: bool = False) -> Cluster:
         """A cluster of `members` that has learned what their present clusters have."""
-        new = Cluster(members, self.step, reserve=nursery)
+        new = self._new_cluster(members, reserve=nursery)
         new.expert.make_room(self._nursery.expert.columns, len(members))
         own = np.zeros(1, dtype=np.int32)
         if nursery:
@@ -435,13 +457,14 @@ class IHomer(base.MultiLabelClassifier):
 
 def _label_names(y: Mapping[Any, bool] | Iterable[str]) -> tuple[list[str], list[str]]:
     """The labels that `y` says are on, and those that it says are off."""
-    if not isinstance(y, str) and not all(isinstance(name, str) for name in y):
-        raise UsageError("y: found a label that is no string, accepted: strings")
-    if isinstance(y, Mapping):
-        return [name for name in y if y[name]], [name for name in y if not y[name]]
     if isinstance(y, str):
         raise UsageError(f"y: found the string {y!r}, accepted: a dict, set or list of labels")
-    return list(y), []
+    names = list(y)
+    if not all(isinstance(name, str) for name in names):
+        raise UsageError("y: found a label that is no string, accepted: strings")
+    if isinstance(y, Mapping):
+        return [name for name in names if y[name]], [name for name in names if not y[name]]
+    return names, []
 
 
 def _column_names(what: str, names: Sequence[str] | None, columns: int) -> tuple[str, ...]:
@@ -449,6 +472,8 @@ def _column_names(what: str, names: Sequence[str] | None, columns: int) -> tuple
         return tuple(map(str, range(columns)))
     if len(names) != columns or len(set(names)) != columns:
         raise UsageError(f"{what}: found {len(set(names))} different names, accepted: {columns}")
+    if not all(isinstance(name, str) for name in names):
+        raise UsageError(f"{what}: found a name that is no string, accepted: strings")
     return tuple(names)
 
 

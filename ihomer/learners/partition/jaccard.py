@@ -20,7 +20,8 @@ from ihomer.learners.kernels.linkage import average_linkage
 from ihomer.learners.partition.cooccurrence import Cooccurrence
 
 STRIDE = 64
-_FIRST, _SHORTEST, _LONGEST, _GROWTH = 256, 256, 20_032, 1.4
+# Distances between two looks, in events: .4 of those gone by, within these limits.
+_SHORTEST, _LONGEST, _GROWTH = 256, 20_032, 0.4
 
 
 class JaccardPartitioner:
@@ -35,7 +36,8 @@ class JaccardPartitioner:
     evidence
         Count from which a label is placed.
     significance
-        Standard deviations by which two labels must exceed chance to count as alike.
+        Two labels count as alike when twice the log-likelihood ratio (Poisson) of their count
+        together against chance exceeds this.
     min_size, max_size
         Limits of a cluster's size.
     max_linked
@@ -63,7 +65,7 @@ class JaccardPartitioner:
         horizon: float = 10_000.0,
         delta: float = 1e-3,
         evidence: float = 5.0,
-        significance: float = 4.0,
+        significance: float = 12.0,
         min_size: int = 2,
         max_size: int = 1000,
         max_linked: int = 2000,
@@ -92,11 +94,12 @@ class JaccardPartitioner:
         >>> [n for n in range(0, 2000, 64) if JaccardPartitioner().due(n)]
         [256, 512, 768, 1024, 1408, 1920]
         """
-        if learned < _FIRST or learned % STRIDE:
+        if learned % STRIDE:
             return False
-        at = _FIRST
-        while at < learned and at - at / _GROWTH < _LONGEST:
-            at = max(at + _SHORTEST, STRIDE * int(at * _GROWTH / STRIDE))
+        at = gap = _SHORTEST
+        while at < learned and gap < _LONGEST:
+            gap = min(_LONGEST, max(_SHORTEST, STRIDE * int(_GROWTH * at / STRIDE)))
+            at += gap
         return at == learned or (at < learned and (learned - at) % _LONGEST == 0)
 
     def forget(self) -> None:
@@ -140,8 +143,9 @@ class JaccardPartitioner:
         first, second, together = self._counts.pairs()
         known = (first < len(counts)) & (second < len(counts))
         first, second, together = first[known], second[known], together[known]
-        expected = counts[first] * counts[second] / max(1.0, self._counts.events)
-        alike = together - expected > self._significance * np.sqrt(np.maximum(expected, 0.25))
+        expected = counts[first] * counts[second] / self._counts.events
+        surplus = together * np.log(together / expected) - (together - expected)
+        alike = (together > expected) & (2.0 * surplus > self._significance)
         alike &= (place[first] >= 0) & (place[second] >= 0)
         first, second, together = first[alike], second[alike], together[alike]
         jaccard = together / (counts[first] + counts[second] - together)
@@ -236,18 +240,18 @@ def _attach(
 ) -> list[list[int]]:
     """Each of `labels` joins the group that it is most alike on average, the first among equals.
 
-    Those that are alike to none make a group together.
+    Those that are alike to none are left out: they get no place.
     """
     joined = [list(group) for group in groups]
-    if not labels:
+    if not labels or not groups:
         return joined
-    means = np.zeros((len(labels), len(groups) + 1))  # the last column: none of them
+    means = np.zeros((len(labels), len(groups)))
     for k, group in enumerate(groups):
         means[:, k] = similarity[np.ix_(labels, group)].mean(axis=1)
-    rest: list[int] = []
     for label, nearest, most in zip(labels, means.argmax(axis=1), means.max(axis=1), strict=True):
-        (joined[nearest] if most > 0.0 else rest).append(label)
-    return [*joined, rest] if rest else joined
+        if most > 0.0:
+            joined[nearest].append(label)
+    return joined
 
 
 def _better(new: list[list[int]], served: list[list[int]], similarity: FloatArray) -> bool:
