@@ -308,6 +308,7 @@ class LabelVocabulary:
         for name in sorted(fresh):
             self._names.append(name)
             found.append(known.setdefault(name, len(known)))
+            self._waiting.pop(name, None)
         return sorted(found)
 
     def names(self) -> list[str]:

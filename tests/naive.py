@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -134,3 +135,125 @@ def cooccurrence(
             for second in row[a + 1 :]:
                 pairs[first, second] = pairs.get((first, second), 0.0) + 1.0
     return labels, pairs, events
+
+
+def scale_rows(
+    rows: list[dict[int, float]], labelled: list[bool], columns: int, stride: int = 64
+) -> list[dict[int, float]]:
+    """Scaled rows from the whole history; rows hold non-zero values by column, NaN = missing.
+
+    Columns from `columns` on are not remembered.
+    """
+    history: list[dict[int, float]] = []
+    dense: set[int] = set()
+    scaled_rows = []
+    for row, learned in zip(rows, labelled, strict=True):
+        scaled: dict[int, float] = {}
+        for j in sorted(set(row) | dense):
+            value = row.get(j, 0.0)
+            if math.isnan(value):
+                continue
+            value = min(1e100, max(-1e100, value))
+            past = [old[j] for old in history if j in old] if j < columns else []
+            missing = sum(map(math.isnan, past))
+            nonzero = [min(1e100, max(-1e100, v)) for v in past if not math.isnan(v)]
+            nonzero += [value] if j in row else []
+            mean = math.fsum(nonzero) / len(nonzero)
+            variance = math.fsum((v - mean) ** 2 for v in nonzero) / len(nonzero)
+            if j in dense:
+                share = min(1.0, len(nonzero) / max(1, len(history) + 1 - missing))
+                deviation = math.sqrt(share * variance + share * (1 - share) * mean**2)
+                if deviation <= 1e-9 * abs(mean):
+                    continue
+                scaled[j] = (value - share * mean) / deviation
+            else:
+                scaled[j] = value / math.sqrt(math.fsum(v**2 for v in nonzero) / len(nonzero))
+            scaled[j] = min(4.0, max(-4.0, scaled[j]))
+        length = math.sqrt(math.fsum(v**2 for v in scaled.values()))
+        scaled_rows.append({j: v / length for j, v in scaled.items()} if length else {})
+        if not learned:
+            continue
+        history.append({j: v for j, v in row.items() if j < columns})
+        if len(history) < stride or len(history) % stride == 0:
+            dense = set()
+            for j in range(columns):
+                there = [old[j] for old in history if j in old]
+                missing = sum(map(math.isnan, there))
+                nonzeros = len(there) - missing
+                if nonzeros and 2 * nonzeros >= len(history) - missing:
+                    dense.add(j)
+    return scaled_rows
+
+
+class Logistic:
+    """One label's logistic regression with AdaGrad, in float64."""
+
+    def __init__(self, step: float) -> None:
+        self.step = step
+        self.weights: dict[int | None, float] = {}  # None: the bias
+        self.squares: dict[int | None, float] = {}
+
+    def predict(self, row: dict[int, float]) -> float:
+        """Probability that the label is on."""
+        z = sum(self.weights.get(j, 0.0) * v for j, v in row.items())
+        z += self.weights.get(None, 0.0)
+        return 1.0 / (1.0 + math.exp(-min(30.0, max(-30.0, z))))
+
+    def learn(self, row: dict[int, float], error: float) -> None:
+        """One step along the gradient, `error` = p - y."""
+        inputs: list[tuple[int | None, float]] = [*row.items(), (None, 1.0)]
+        for j, value in inputs:
+            self.squares[j] = self.squares.get(j, 0.03) + (error * value) ** 2
+            rate = self.step / math.sqrt(self.squares[j])
+            self.weights[j] = self.weights.get(j, 0.0) - rate * error * value
+
+
+def logistic_rows(
+    rows: list[dict[int, float]],
+    truth: list[set[int] | None],
+    known: list[int],
+    members: list[int],
+    step: float,
+) -> tuple[list[dict[int, float]], list[float], list[float], list[int]]:
+    """Probabilities by label, of a label never on, summed squared errors and their numbers.
+
+    Label ids below ``known[t]`` have been on before row t; truth is None where unlabelled.
+    """
+    models: dict[int, Logistic] = {}
+    never = Logistic(step)
+    scores, reserve, loss, counted = [], [], [], []
+    for t, (row, on) in enumerate(zip(rows, truth, strict=True)):
+        scores.append({i: models[i].predict(row) for i in members if i < known[t]})
+        reserve.append(never.predict(row))
+        loss.append(0.0)
+        counted.append(0)
+        if on is None:
+            continue
+        for i in members:
+            if known[t] <= i < known[t + 1]:
+                models[i] = copy.deepcopy(never)
+        for i, model in models.items():
+            error = model.predict(row) - (i in on)
+            model.learn(row, error)
+            loss[-1] += error**2
+            counted[-1] += 1
+        never.learn(row, never.predict(row))
+    return scores, reserve, loss, counted
+
+
+def average_linkage(
+    distance: npt.NDArray[np.float64],
+) -> list[tuple[frozenset[int], frozenset[int], float]]:
+    """Merges of the two nearest groups by mean distance of their pairs, nearest first."""
+    groups = [frozenset([i]) for i in range(len(distance))]
+    merges = []
+
+    def apart(a: frozenset[int], b: frozenset[int]) -> float:
+        return float(np.mean([distance[i, j] for i in a for j in b]))
+
+    while len(groups) > 1:
+        pairs = [(a, b) for k, a in enumerate(groups) for b in groups[k + 1 :]]
+        a, b = min(pairs, key=lambda pair: apart(*pair))
+        merges.append((a, b, apart(a, b)))
+        groups = [group for group in groups if group not in (a, b)] + [a | b]
+    return merges

@@ -17,9 +17,8 @@ from river import base, checks, datasets, evaluate, metrics, preprocessing
 
 import ihomer
 from ihomer import IHomer
-from ihomer.drift.adwin import ADWIN
 
-ESTIMATORS: tuple[Any, ...] = (IHomer, ADWIN)
+ESTIMATORS: tuple[Any, ...] = (IHomer,)
 
 # River ships no types for what is called here.
 YEAST: Any = datasets.Yeast

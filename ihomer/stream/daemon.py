@@ -12,7 +12,8 @@ import time
 
 import structlog
 
-from ihomer.connectors.base import Source
+from ihomer.connectors.base import Position, Source
+from ihomer.errors import InputError
 from ihomer.stream.processor import Processor
 
 log = structlog.get_logger("ihomer")
@@ -43,6 +44,7 @@ class Daemon:
         self._wait = max_wait_ms / 1000.0
         self._stopping = threading.Event()
         self._uncommitted = False
+        self._done: Position | None = None  # everything before it has been processed
 
     def stop(self) -> None:
         """Ask for a clean end; may be called from a signal handler or another thread."""
@@ -55,8 +57,17 @@ class Daemon:
         ------
         InputError, UnavailableError
             Of the source or the sinks, or a malformed event without a place for dead letters.
-            What was acknowledged before it is committed.
+            After an `InputError` the batches before it are acknowledged and committed.
         """
+        try:
+            self._loop()
+        except InputError:
+            # A restart should meet the fault again, not what was done before it.
+            self.commit()
+            raise
+        self.commit()
+
+    def _loop(self) -> None:
         commit_at = time.monotonic() + COMMIT_SECONDS
         report_at = time.monotonic() + REPORT_SECONDS
         reported = self._processor.events
@@ -66,6 +77,7 @@ class Daemon:
                 break
             if records:
                 self._processor.process(records)
+                self._done = self._source.position()
                 self._uncommitted = True
             now = time.monotonic()
             # Committing is a round trip: not after every batch, but at once when there is time.
@@ -83,11 +95,10 @@ class Daemon:
                     dead_letters=sum(self._processor.dead_letters.counts.values()),
                 )
                 reported, report_at = events, now + REPORT_SECONDS
-        self.commit()
 
     def commit(self) -> None:
-        """Acknowledge what was written, then commit the source's position."""
+        """Acknowledge what was written, then commit the position up to which it goes."""
         self._processor.flush()
-        if self._uncommitted:
-            self._source.commit(self._source.position())
+        if self._uncommitted and self._done is not None:
+            self._source.commit(self._done)
             self._uncommitted = False

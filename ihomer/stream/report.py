@@ -40,10 +40,15 @@ def print_report(figures: dict[str, Any], console: Console) -> None:
     columns = {"ihomer": figures["measures"], **figures["baselines"]}
     scored = columns["ihomer"]["events"]
     if scored:
-        title = (
+        # Not the table's title, which would be broken to the table's width.
+        console.print(
             f"{figures['stream']}: {figures['events']:,} events, {figures['features']:,} features,"
+            f" {figures['labels']:,} labels",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
-        table = Table(title=f"{title} {figures['labels']:,} labels", title_justify="left")
+        table = Table()
         table.add_column("measure")
         for name in columns:
             table.add_column(name, justify="right")
@@ -53,7 +58,11 @@ def print_report(figures: dict[str, Any], console: Console) -> None:
             table.add_row(shown, *(_cell(value, best=value == best) for value in values))
         console.print(table)
     if scored < figures["events"]:
-        console.print(f"{figures['events'] - scored:,} events without labels were predicted only")
+        console.print(
+            f"{figures['events'] - scored:,} events without labels were predicted only",
+            highlight=False,
+            soft_wrap=True,
+        )
     bad = figures["dead_letters"]
     if bad:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(bad.items()))

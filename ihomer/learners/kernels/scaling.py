@@ -101,7 +101,7 @@ def scale_rows(
             present = k < end and (d >= n_dense or indices[k] <= state.dense[d])
             is_dense = d < n_dense and (k >= end or state.dense[d] <= indices[k])
             j = indices[k] if present else state.dense[d]
-            value = min(LIMIT, max(-LIMIT, values[k])) if present else 0.0
+            value = values[k] if present else 0.0
             if present:
                 k += 1
             if is_dense:
@@ -111,6 +111,7 @@ def scale_rows(
                 if known and labelled[t]:
                     state.missing[j] += 1.0
                 continue
+            value = min(LIMIT, max(-LIMIT, value))  # after the test: a limit swallows NaN
             count, missing, shift, total, square = 0.0, 0.0, value, 0.0, 0.0
             if known and state.seen[j] > 0:
                 count, missing, shift = state.seen[j], state.missing[j], state.shift[j]
