@@ -121,12 +121,12 @@ def prediction(
 def cooccurrence(
     rows: list[list[int]], horizon: float
 ) -> tuple[dict[int, float], dict[tuple[int, int], float], float]:
-    """Faded counts of labels, of pairs i < j and of events: all shrink before each new event."""
+    """Faded counts of labels, of pairs i < j and of events; events without labels do not count."""
     fade = math.exp(-1.0 / horizon)
     labels: dict[int, float] = {}
     pairs: dict[tuple[int, int], float] = {}
     events = 0.0
-    for row in rows:
+    for row in filter(None, rows):
         labels = {label: count * fade for label, count in labels.items()}
         pairs = {pair: count * fade for pair, count in pairs.items()}
         events = events * fade + 1.0

@@ -53,10 +53,3 @@ def test_the_table_grows_and_then_forgets_the_rarest_pairs() -> None:
     assert len(as_dictionary(counts)) <= 4096
     assert as_dictionary(counts)[0, 1] == pytest.approx(500, rel=1e-3)
     assert counts.memory_bytes < 500_000
-
-
-def test_a_huge_label_set_costs_a_bounded_number_of_pairs() -> None:
-    counts = Cooccurrence()
-    counts.update(*packed([list(range(3000))]))
-    assert len(as_dictionary(counts)) <= 64 * 63 // 2
-    assert counts.labels()[2999] == pytest.approx(1.0)

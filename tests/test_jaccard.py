@@ -144,4 +144,4 @@ def test_sizes_have_limits() -> None:
     partitioner = JaccardPartitioner(max_size=10)
     feed(partitioner, label_sets(blocks_of(40, 2), 3000, 4), names_of(40))
     partitioner.refit(names_of(40))
-    assert max(map(len, partitioner.clusters())) <= 12  # two labels without company may join
+    assert max(map(len, partitioner.clusters())) <= 10

@@ -412,7 +412,7 @@ class IHomer(base.MultiLabelClassifier):
                 refit = True
             if self._apart:
                 self._counts["global_alarms"] += 1
-                self._partitioner.forget()
+                self._partitioner.forget(self._n_learned)
                 refit = True
         self._apart = False
         if self.partition and (refit or self._partitioner.due(self._n_learned)):
@@ -483,5 +483,6 @@ def warm_up() -> None:
     for label in ("a", "b"):
         model.learn_one({"x": 1.0, "y": -1.0}, {label})
     model.predict_one({"x": 1.0})
-    Cooccurrence().grow()
+    # More pairs than a new table has room for, so that growing is compiled, too.
+    Cooccurrence().update(np.array([0, 100]), np.arange(100, dtype=np.int32))
     average_linkage(np.zeros((2, 2)))

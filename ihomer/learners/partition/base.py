@@ -42,6 +42,10 @@ class Partitioner(Protocol):
         """The clusters, largest first; a label in none of them has no place yet."""
         ...
 
-    def forget(self) -> None:
-        """Give little weight to what was seen so far: the structure has changed."""
+    def forget(self, learned: int = 0) -> None:
+        """Give little weight to what was seen so far: the structure has changed.
+
+        `learned` is the number of learned events; `due` counts from it, so that the next looks
+        come as soon after each other as at the start.
+        """
         ...

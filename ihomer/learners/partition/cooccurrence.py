@@ -1,9 +1,13 @@
 """How often labels occur, and occur together: label sets in, fading counts out.
 
-Counts of pairs lie in an open-addressing hash table of arrays, so that an event costs its pairs and
-memory the pairs that occur. An event weighs 1 when it comes and fades by ``exp(-1 / horizon)``
-with every further one; this is done by letting new events weigh more, and scaling all back
-from time to time.
+In: label sets as compressed sparse rows. Out: n_i, the faded number of events in which label i is
+on, and n_ij, the same for pairs. It is here so that partitioners share one way of counting.
+
+Counts of pairs live in an open-addressing hash table of arrays: an event costs its pairs, and
+memory the pairs that occur. An event weighs a little more than the one before, instead of all
+counts being multiplied at every event; counts are read relative to the present weight. All that
+happens now and then (scaling back, making room) happens at certain events, never at the end of a
+batch, and looks at counts, never at ids.
 """
 
 from __future__ import annotations
@@ -14,25 +18,46 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ihomer.errors import UsageError
 from ihomer.instances import FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 
+LARGEST_SET = 128  # a larger label set would cost its square and tells least: it is left out
+STALE = 0.05  # pairs that weigh less make room first
 _EMPTY = -1
-_SCALE_BACK = 1e6
-_MOST_LABELS_OF_AN_EVENT = 64
+_SMALLEST_TABLE = 1 << 10
+_HEAVIEST = 1e12  # weights are brought back to 1 beyond this
+
+_WEIGHT, _EVENTS = 0, 1  # places in `_Table.clock`
 
 
 class _Table(NamedTuple):
-    keys: npt.NDArray[np.int64]  # (slots,), a power of two; (smaller id << 32) | larger id
-    counts: FloatArray  # (slots,)
-    used: npt.NDArray[np.int64]  # (1,)
+    """Pairs and the present weight.
+
+    Attributes
+    ----------
+    keys
+        int64 (slots,), a power of two: smaller id << 32 | larger id, or -1.
+    counts
+        float64 (slots,), weighted.
+    used
+        int64 (1,): slots in use.
+    clock
+        float64 (2,): weight of the latest event, sum of the weights so far.
+    """
+
+    keys: npt.NDArray[np.int64]
+    counts: FloatArray
+    used: npt.NDArray[np.int64]
+    clock: FloatArray
 
 
 @kernel
 def _slot(keys: npt.NDArray[np.int64], key: np.int64) -> int:
     """Where `key` is, or the free slot where it belongs."""
     mask: int = keys.shape[0] - 1
-    at = ((key * 0x9E3779B97F4A7C) >> 20) & mask
+    # Both ids are mixed into the bits that are used; products stay below 2 ** 63.
+    at = ((key >> 32) * 0x9E3779B1 + (key & 0xFFFFFFFF) * 0x85EBCA77) >> 8 & mask
     while keys[at] != _EMPTY and keys[at] != key:
         at = (at + 1) & mask
     return int(at)
@@ -43,31 +68,42 @@ def _count(
     y_indptr: OffsetArray,
     y_indices: IntArray,
     start: int,
-    weights: FloatArray,
+    growth: float,
+    largest: int,
+    room: int,
     labels: FloatArray,
     table: _Table,
 ) -> int:
     """Count events from `start` on; returns the first one that no longer fits into the table."""
-    room = table.keys.shape[0] // 2
+    keys, counts, used, clock = table.keys, table.counts, table.used, table.clock
     n: int = y_indptr.shape[0] - 1
     for t in range(start, n):
         first, last = y_indptr[t], y_indptr[t + 1]
-        # The pairs of a huge label set say little and cost its square.
-        paired = min(last, first + _MOST_LABELS_OF_AN_EVENT)
-        size = paired - first
-        if table.used[0] + size * (size - 1) // 2 > room:
+        size = last - first
+        if size == 0 or size > largest:
+            continue
+        if used[0] + size * (size - 1) // 2 > room:
             return t
+        weight = clock[_WEIGHT] * growth
         for a in range(first, last):
-            labels[y_indices[a]] += weights[t]
-        for a in range(first, paired):
-            for b in range(a + 1, paired):
+            labels[y_indices[a]] += weight
+            for b in range(a + 1, last):
                 key = (np.int64(y_indices[a]) << 32) | np.int64(y_indices[b])
-                at = _slot(table.keys, key)
-                if table.keys[at] == _EMPTY:
-                    table.keys[at] = key
-                    table.counts[at] = 0.0
-                    table.used[0] += 1
-                table.counts[at] += weights[t]
+                at = _slot(keys, key)
+                if keys[at] == _EMPTY:
+                    keys[at] = key
+                    used[0] += 1
+                counts[at] += weight
+        clock[_EVENTS] += weight
+        clock[_WEIGHT] = weight
+        if weight > _HEAVIEST:
+            scale = 1.0 / weight
+            for i in range(labels.shape[0]):
+                labels[i] *= scale
+            for i in range(counts.shape[0]):
+                counts[i] *= scale
+            clock[_EVENTS] *= scale
+            clock[_WEIGHT] = 1.0
     return n
 
 
@@ -80,30 +116,49 @@ def _insert_all(keys: npt.NDArray[np.int64], counts: FloatArray, table: _Table) 
         table.used[0] += 1
 
 
-def _table(slots: int) -> _Table:
+def _table(slots: int, clock: FloatArray) -> _Table:
     return _Table(
-        np.full(slots, _EMPTY, dtype=np.int64), np.zeros(slots), np.zeros(1, dtype=np.int64)
+        np.full(slots, _EMPTY, dtype=np.int64), np.zeros(slots), np.zeros(1, dtype=np.int64), clock
     )
 
 
 class Cooccurrence:
     """Fading counts of labels and of pairs of labels.
 
+    Only events with 1 to `LARGEST_SET` labels count, so unlabelled events change nothing.
+
     Parameters
     ----------
     horizon
-        Events after which an event weighs 1/e.
+        Such events after which an event weighs 1/e, more than 1.
     max_pairs
-        Bound of the number of pairs held; past it the rarest half is forgotten.
+        So many pairs are held at most; when they run out the stale ones are forgotten, or else
+        the rarer half; 2 or more.
+
+    Examples
+    --------
+    >>> counts = Cooccurrence(horizon=1e9)
+    >>> counts.update(np.array([0, 2, 4, 5]), np.array([0, 1, 0, 1, 2], dtype=np.int32))
+    >>> counts.labels().round(3).tolist(), counts.pairs()[2].round(3).tolist()
+    ([2.0, 2.0, 1.0], [2.0])
     """
 
     def __init__(self, horizon: float = 10_000.0, max_pairs: int = 1 << 19) -> None:
-        self._decay = math.exp(-1.0 / horizon)
-        self._max_slots = 1 << (2 * max_pairs - 1).bit_length()
-        self._weight = 1.0
-        self._events = 0.0
-        self._labels = np.zeros(0)
-        self._table = _table(1 << 12)
+        if not horizon > 1.0:
+            raise UsageError(f"horizon: found {horizon}, accepted: more than 1")
+        if max_pairs < 2:
+            raise UsageError(f"max_pairs: found {max_pairs}, accepted: 2 or more")
+        self._growth = math.exp(1.0 / horizon)
+        self._max_pairs = max_pairs
+        # At least half of the room is free after a clean-up: an event's pairs must fit into it.
+        self._largest = min(LARGEST_SET, int((1.0 + (1.0 + 4.0 * max_pairs) ** 0.5) / 2.0))
+        self._n_labels = 0
+        self._labels: FloatArray = np.zeros(0)
+        self._table = _table(_SMALLEST_TABLE, np.array([1.0, 0.0]))
+
+    def __len__(self) -> int:
+        """Number of pairs held."""
+        return int(self._table.used[0])
 
     @property
     def memory_bytes(self) -> int:
@@ -113,59 +168,67 @@ class Cooccurrence:
     @property
     def events(self) -> float:
         """Faded number of events."""
-        return self._events / self._weight
+        return float(self._table.clock[_EVENTS] / self._table.clock[_WEIGHT])
 
     def labels(self) -> FloatArray:
-        """Faded count of each label id, float64 (labels,)."""
-        return self._labels / self._weight
+        """Faded count of each label id, float64 (labels seen,)."""
+        counts: FloatArray = self._labels[: self._n_labels] / self._table.clock[_WEIGHT]
+        return counts
 
-    def pairs(self) -> tuple[IntArray, IntArray, FloatArray]:
-        """Label ids i < j of the pairs that have occurred, and their faded counts."""
+    def pairs(self) -> tuple[OffsetArray, OffsetArray, FloatArray]:
+        """Label ids i < j of the pairs held, in no particular order, and their faded counts."""
         there = np.flatnonzero(self._table.keys != _EMPTY)
         keys = self._table.keys[there]
-        order = np.argsort(keys)
-        keys = keys[order]
-        counts = self._table.counts[there][order] / self._weight
-        return (keys >> 32).astype(np.int32), (keys & 0xFFFFFFFF).astype(np.int32), counts
+        counts = self._table.counts[there] / self._table.clock[_WEIGHT]
+        return keys >> 32, keys & 0xFFFFFFFF, counts
 
     def update(self, y_indptr: OffsetArray, y_indices: IntArray) -> None:
         """Count label sets, as in `Batch`, one after the other."""
-        n = len(y_indptr) - 1
-        weights = np.empty(n)
-        for t in range(n):
-            self._weight /= self._decay
-            weights[t] = self._weight
-            self._events += self._weight
         if len(y_indices):
-            missing = int(y_indices.max()) + 1 - len(self._labels)
-            if missing > 0:
-                room = max(missing, len(self._labels) // 2)
-                self._labels = np.concatenate([self._labels, np.zeros(room)])
+            self._n_labels = max(self._n_labels, int(y_indices.max()) + 1)
+            if self._n_labels > len(self._labels):
+                grown = np.zeros(max(64, self._n_labels + self._n_labels // 2))
+                grown[: len(self._labels)] = self._labels
+                self._labels = grown
+        n = len(y_indptr) - 1
         done = 0
         while True:
-            done = _count(y_indptr, y_indices, done, weights, self._labels, self._table)
+            room = min(len(self._table.keys) // 2, self._max_pairs)
+            done = _count(
+                y_indptr,
+                y_indices,
+                done,
+                self._growth,
+                self._largest,
+                room,
+                self._labels,
+                self._table,
+            )
             if done == n:
-                break
-            self.grow()
-        if self._weight > _SCALE_BACK:
-            self.fade(1.0 / self._weight)
-            self._weight = 1.0
+                return
+            size = int(y_indptr[done + 1] - y_indptr[done])
+            self._make_room(size * (size - 1) // 2)
 
-    def fade(self, share: float) -> None:
-        """Let everything counted so far weigh only `share` of what it does."""
-        self._events *= share
-        self._labels *= share
-        np.multiply(self._table.counts, share, out=self._table.counts)
+    def fade(self, remaining: float) -> None:
+        """Scale all counts so that they weigh no more than `remaining` events."""
+        if self.events > remaining:
+            share = remaining / self.events
+            self._labels *= share
+            np.multiply(self._table.counts, share, out=self._table.counts)
+            self._table.clock[_EVENTS] *= share
 
-    def grow(self) -> None:
-        """Make room for more pairs, at the bound by forgetting the rarest half."""
+    def _make_room(self, wanted: int) -> None:
+        """Rebuild the table, within the bound, so that `wanted` further pairs fit."""
         there = np.flatnonzero(self._table.keys != _EMPTY)
         keys, counts = self._table.keys[there], self._table.counts[there]
-        slots = len(self._table.keys)
-        if slots < self._max_slots:
+        kept = counts >= STALE * self._table.clock[_WEIGHT]
+        if np.count_nonzero(kept) + wanted > self._max_pairs:
+            # Equal counts go together: a choice among them would depend on the ids.
+            last_to_go = len(counts) - self._max_pairs // 2 - 1
+            kept &= counts > np.partition(counts, last_to_go)[last_to_go]
+        keys, counts = keys[kept], counts[kept]
+        slots = _SMALLEST_TABLE
+        while slots // 2 < min(self._max_pairs, 2 * (len(keys) + wanted)):
             slots *= 2
-        else:
-            kept = np.sort(np.lexsort((keys, -counts))[: len(keys) // 2])
-            keys, counts = keys[kept], counts[kept]
-        self._table = _table(slots)
+        self._table = _table(slots, self._table.clock)
         _insert_all(keys, counts, self._table)

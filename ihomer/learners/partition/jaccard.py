@@ -1,23 +1,27 @@
 """iHOMER's partition by Jaccard dissimilarity, repaired for sparse label sets.
 
-In: label sets. Out: the leaves of a binary hierarchy of label clusters. The published rule takes
-the two most distant labels of a cluster as pivots; where most pairs of labels never occur together
-all distances are 1 and the pivots are arbitrary. Here the hierarchy is the average linkage of the
-similarities that are more than chance, and a node splits when the labels within its two sides are
-more alike than those across them, by more than the Hoeffding bound.
+In: label sets. Out: clusters of labels that occur together, the active leaves of a binary
+hierarchy. Here is what happens over time: what is counted, when a label is placed, when a new
+partition replaces the one that is served. How labels are divided is in `separation`.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from ihomer.errors import UsageError
 from ihomer.instances import FloatArray, IntArray, OffsetArray
-from ihomer.learners.kernels.linkage import average_linkage
 from ihomer.learners.partition.cooccurrence import Cooccurrence
+from ihomer.learners.partition.separation import (
+    GroupArray,
+    Limits,
+    description_gain,
+    divide,
+    numbered,
+)
 
 STRIDE = 64
 # Distances between two looks, in events: .4 of those gone by, within these limits.
@@ -29,19 +33,21 @@ class JaccardPartitioner:
 
     Parameters
     ----------
-    horizon
+    horizon, max_pairs
         See `Cooccurrence`.
     delta
-        Confidence of the Hoeffding bound.
+        Chance of taking an accident for a border between clusters.
     evidence
         Count from which a label is placed.
-    significance
-        Two labels count as alike when twice the log-likelihood ratio (Poisson) of their count
-        together against chance exceeds this.
+    margin
+        The served partition is replaced when a new one describes the counts by so many nats
+        better.
+    thin
+        While the counts weigh less than so many events, labels are placed but nothing is replaced.
     min_size, max_size
         Limits of a cluster's size.
     max_linked
-        The linkage is made of so many labels at most, the most frequent ones; it takes their
+        The division is made of so many labels at most, the most frequent ones; it takes their
         square in memory. Others join the cluster that they are most alike.
 
     References
@@ -63,26 +69,35 @@ class JaccardPartitioner:
     def __init__(
         self,
         horizon: float = 10_000.0,
-        delta: float = 1e-3,
+        max_pairs: int = 1 << 19,
+        delta: float = 0.002,
         evidence: float = 5.0,
-        significance: float = 12.0,
+        margin: float = 10.0,
+        thin: float = 200.0,
         min_size: int = 2,
         max_size: int = 1000,
         max_linked: int = 2000,
     ) -> None:
-        self._counts = Cooccurrence(horizon)
-        self._delta = delta
+        if not 0.0 < delta < 1.0:
+            raise UsageError(f"delta: found {delta}, accepted: between 0 and 1")
+        if not 1 <= min_size <= max_size:
+            raise UsageError(
+                f"min_size, max_size: found {min_size}, {max_size}, accepted: 1 <= min <= max"
+            )
+        self._counts = Cooccurrence(horizon, max_pairs)
+        self._limits = Limits(delta, min_size, max_size)
         self._evidence = evidence
-        self._significance = significance
-        self._min_size = min_size
-        self._max_size = max_size
+        self._margin = margin
+        self._thin = thin
         self._max_linked = max_linked
+        self._cluster_of: IntArray = np.zeros(0, dtype=np.int32)
         self._clusters: list[list[int]] = []
+        self._start = 0
 
     @property
     def memory_bytes(self) -> int:
         """Bytes held by the counts."""
-        return self._counts.memory_bytes
+        return self._counts.memory_bytes + self._cluster_of.nbytes
 
     def update(self, y_indptr: OffsetArray, y_indices: IntArray) -> None:
         """Count label sets; see `Partitioner.update`."""
@@ -94,176 +109,160 @@ class JaccardPartitioner:
         >>> [n for n in range(0, 2000, 64) if JaccardPartitioner().due(n)]
         [256, 512, 768, 1024, 1408, 1920]
         """
-        if learned % STRIDE:
+        elapsed = learned - self._start
+        if elapsed % STRIDE:
             return False
         at = gap = _SHORTEST
-        while at < learned and gap < _LONGEST:
+        while at < elapsed and gap < _LONGEST:
             gap = min(_LONGEST, max(_SHORTEST, STRIDE * int(_GROWTH * at / STRIDE)))
             at += gap
-        return at == learned or (at < learned and (learned - at) % _LONGEST == 0)
+        return at == elapsed or (at < elapsed and (elapsed - at) % _LONGEST == 0)
 
-    def forget(self) -> None:
-        """Let what was counted weigh a twentieth; labels keep their place until better is known."""
-        self._counts.fade(0.05)
+    def forget(self, learned: int = 0) -> None:
+        """See `Partitioner.forget`; labels keep their place until better is known."""
+        self._counts.fade(self._thin / 2.0)
+        self._start = learned
 
     def clusters(self) -> list[list[int]]:
         """The clusters as ascending ids; see `Partitioner.clusters`."""
         return [list(cluster) for cluster in self._clusters]
 
+    def unplaced(self) -> list[int]:
+        """Ids, ascending, of the labels that have been counted and have no place yet."""
+        placed = {label for cluster in self._clusters for label in cluster}
+        return [i for i in range(len(self._counts.labels())) if i not in placed]
+
     def refit(self, names: Sequence[str]) -> bool:
         """Look for a better partition; see `Partitioner.refit`."""
-        counts = self._counts.labels()[: len(names)]
-        enough = np.flatnonzero(counts >= self._evidence)
-        if len(enough) < 2:
+        counts = np.zeros(len(names))
+        seen = self._counts.labels()[: len(names)]
+        counts[: len(seen)] = seen
+        served = np.full(len(names), -1, dtype=np.int64)
+        served[: len(self._cluster_of)] = self._cluster_of
+        # From here on labels are known by the rank of their name, so that ids play no role.
+        order = np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
+        counts, served = counts[order], served[order]
+        groups = self._groups(counts, served, self._ranked_pairs(order))
+        if not (groups >= 0).any():
             return False
-        by_count = sorted(enough.tolist(), key=lambda i: (-counts[i], names[i]))
-        linked = sorted(by_count[: self._max_linked], key=names.__getitem__)
-        others = sorted(by_count[self._max_linked :], key=names.__getitem__)
-        similarity = self._similarity(counts, [*linked, *others])
-        m = len(linked)
-        groups = self._leaves(similarity[:m, :m], counts[linked])
-        groups = _attach(groups, range(m, m + len(others)), similarity)
-        served = self._served_groups([*linked, *others])
-        if served and not _better(groups, served, similarity):
-            placed = {i for group in served for i in group}
-            rest = [i for i in range(m + len(others)) if i not in placed]
-            groups = _attach(served, rest, similarity)
-        ids = np.array([*linked, *others])
-        found = [ids[group].tolist() for group in groups if group]
-        return self._serve(self._with_former_labels(found, names), names)
+        return self._serve(groups, order)
 
-    def _similarity(self, counts: FloatArray, ids: list[int]) -> FloatArray:
-        """Jaccard similarities of `ids` where they exceed chance, else 0; float64 (m, m).
-
-        Labels past `max_linked` only have entries with those before them that they occur with.
-        """
-        m = len(ids)
-        place = np.full(len(counts), -1)
-        place[ids] = np.arange(m)
+    def _ranked_pairs(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Pairs of ranks i < j with their counts, float64 (p, 3), sorted by ranks."""
+        ranks = np.empty(len(order), dtype=np.int64)
+        ranks[order] = np.arange(len(order))
         first, second, together = self._counts.pairs()
-        known = (first < len(counts)) & (second < len(counts))
-        first, second, together = first[known], second[known], together[known]
-        expected = counts[first] * counts[second] / self._counts.events
-        surplus = together * np.log(together / expected) - (together - expected)
-        alike = (together > expected) & (2.0 * surplus > self._significance)
-        alike &= (place[first] >= 0) & (place[second] >= 0)
-        first, second, together = first[alike], second[alike], together[alike]
-        jaccard = together / (counts[first] + counts[second] - together)
-        matrix = np.zeros((m, m))
-        matrix[place[first], place[second]] = jaccard
-        matrix[place[second], place[first]] = jaccard
-        return matrix
+        known = second < len(order)  # the larger id
+        first, second = ranks[first[known]], ranks[second[known]]
+        first, second = np.minimum(first, second), np.maximum(first, second)
+        by_rank = np.lexsort((second, first))
+        return np.column_stack([first, second, together[known]])[by_rank]
 
-    def _leaves(self, similarity: FloatArray, counts: FloatArray) -> list[list[int]]:
-        """Leaves of the linkage's hierarchy, split from the top as long as it pays."""
-        m = len(similarity)
-        if m == 2:
-            return [[0, 1]]
-        distance = 1.0 - np.minimum(similarity, 1.0)
-        tree = average_linkage(distance)
-        members: list[list[int]] = [[i] for i in range(m)]
-        within = [0.0] * m  # sum of similarities over the pairs inside a node
-        alike = [0] * m  # how many of these pairs are alike at all
-        events = counts.tolist()
-        for left, right, height in tree:
-            a, b = int(left), int(right)
-            across = max(0.0, 1.0 - height) * len(members[a]) * len(members[b])
-            alike.append(
-                alike[a]
-                + alike[b]
-                + int(np.count_nonzero(similarity[np.ix_(members[a], members[b])]))
-            )
-            members.append(members[a] + members[b])
-            within.append(within[a] + within[b] + across)
-            events.append(events[a] + events[b])
-        leaves: list[list[int]] = []
-        small: list[int] = []
-        open_nodes = [2 * m - 2]
-        while open_nodes:
-            node = open_nodes.pop()
-            if node < m:
-                leaves.append(members[node])
-                continue
-            a, b, height = int(tree[node - m][0]), int(tree[node - m][1]), float(tree[node - m][2])
-            inside = (within[a] + within[b]) / max(1, alike[a] + alike[b])
-            if not self._splits(len(members[node]), inside, 1.0 - height, events[node]):
-                leaves.append(members[node])
-                continue
-            for side in (a, b):
-                if len(members[side]) < self._min_size:
-                    small.extend(members[side])
-                else:
-                    open_nodes.append(side)
-        return _attach(leaves, small, similarity)
+    def _groups(self, counts: FloatArray, served: GroupArray, pairs: FloatArray) -> GroupArray:
+        """Group of each rank, -1 = no place; `served` is the same for the present partition."""
+        enough = np.flatnonzero(counts >= self._evidence)
+        linked = np.sort(enough[np.argsort(-counts[enough], kind="stable")][: self._max_linked])
+        together = _dense(linked, pairs, len(counts))
+        if not (served >= 0).any():
+            groups = np.full(len(counts), -1, dtype=np.int64)
+            groups[linked] = divide(counts[linked], together, self._limits)
+            return _placed(groups, enough, counts, pairs, self._limits.largest)
+        kept = _placed(served, enough, counts, pairs, self._limits.largest)
+        if self._counts.events < self._thin or not len(linked):
+            return kept
+        found = divide(counts[linked], together, self._limits)
+        # A label that the served partition has no place for counts as a cluster of its own.
+        present = kept[linked]
+        alone = np.flatnonzero(present < 0)
+        present[alone] = len(counts) + alone
+        gain = description_gain(counts[linked], together, found)
+        gain -= description_gain(counts[linked], together, numbered(present))
+        if gain < self._margin:
+            return kept
+        groups = np.full(len(counts), -1, dtype=np.int64)
+        groups[linked] = found
+        groups = _placed(groups, enough, counts, pairs, self._limits.largest)
+        return _with_former_company(groups, served)
 
-    def _splits(self, size: int, inside: float, across: float, events: float) -> bool:
-        """Whether pairs inside the sides are more alike than those across, beyond the bound."""
-        if size > self._max_size:
-            return True
-        bound = math.sqrt(math.log(1.0 / self._delta) / (2.0 * events))
-        return inside - across > bound
-
-    def _served_groups(self, ids: list[int]) -> list[list[int]]:
-        place = {label: i for i, label in enumerate(ids)}
-        groups = [[place[i] for i in cluster if i in place] for cluster in self._clusters]
-        return [group for group in groups if group]
-
-    def _with_former_labels(self, found: list[list[int]], names: Sequence[str]) -> list[list[int]]:
-        """Labels without enough evidence now go where most of their former company went."""
-        home = {label: k for k, group in enumerate(found) for label in group}
-        extra: list[list[int]] = [[] for _ in found]
-        for cluster in self._clusters:
-            company = Counter(home[i] for i in cluster if i in home)
-            lost = [i for i in cluster if i not in home]
-            if not lost:
-                continue
-            if not company:
-                found.append(lost)
-                extra.append([])
-                continue
-            most = max(company.values())
-            candidates = [k for k, count in company.items() if count == most]
-            best = min(candidates, key=lambda k: min(names[i] for i in found[k]))
-            extra[best].extend(lost)
-        return [group + more for group, more in zip(found, extra, strict=True)]
-
-    def _serve(self, groups: list[list[int]], names: Sequence[str]) -> bool:
-        groups = [sorted(group) for group in groups]
-        groups.sort(key=lambda group: (-len(group), min(names[i] for i in group)))
-        changed = groups != self._clusters
-        self._clusters = groups
+    def _serve(self, groups: GroupArray, order: npt.NDArray[np.int64]) -> bool:
+        clusters = [order[groups == k].tolist() for k in np.unique(groups[groups >= 0])]
+        # Largest first, then by the name that comes first.
+        clusters.sort(key=lambda cluster: -len(cluster))
+        clusters = [sorted(cluster) for cluster in clusters]
+        changed = clusters != self._clusters
+        self._clusters = clusters
+        self._cluster_of = np.full(len(order), -1, dtype=np.int32)
+        for number, cluster in enumerate(clusters):
+            self._cluster_of[cluster] = number
         return changed
 
 
-def _attach(
-    groups: list[list[int]], labels: Sequence[int], similarity: FloatArray
-) -> list[list[int]]:
-    """Each of `labels` joins the group that it is most alike on average, the first among equals.
+def _dense(linked: GroupArray, pairs: FloatArray, n: int) -> FloatArray:
+    """Counts of the pairs among `linked` as a symmetric matrix."""
+    place = np.full(n, -1, dtype=np.int64)
+    place[linked] = np.arange(len(linked))
+    first, second = place[pairs[:, 0].astype(np.int64)], place[pairs[:, 1].astype(np.int64)]
+    inside = (first >= 0) & (second >= 0)
+    together = np.zeros((len(linked), len(linked)))
+    together[first[inside], second[inside]] = pairs[inside, 2]
+    together[second[inside], first[inside]] = pairs[inside, 2]
+    return together
 
-    Those that are alike to none are left out: they get no place.
+
+def _placed(
+    groups: GroupArray, enough: GroupArray, counts: FloatArray, pairs: FloatArray, largest: int
+) -> GroupArray:
+    """The same groups, joined by the labels of `enough` that have none.
+
+    Each joins the group that it is most alike on average, while there is room; a label that is
+    alike to none waits, unless there is one group only.
     """
-    joined = [list(group) for group in groups]
-    if not labels or not groups:
-        return joined
-    means = np.zeros((len(labels), len(groups)))
-    for k, group in enumerate(groups):
-        means[:, k] = similarity[np.ix_(labels, group)].mean(axis=1)
-    for label, nearest, most in zip(labels, means.argmax(axis=1), means.max(axis=1), strict=True):
-        if most > 0.0:
-            joined[nearest].append(label)
-    return joined
+    groups = numbered_from_first(groups)
+    waiting = enough[groups[enough] < 0]
+    if not len(waiting) or not (groups >= 0).any():
+        return groups
+    sizes = np.bincount(groups[groups >= 0])
+    row = np.full(len(groups), -1, dtype=np.int64)
+    row[waiting] = np.arange(len(waiting))
+    first, second = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
+    alike = pairs[:, 2] / (counts[first] + counts[second] - pairs[:, 2])
+    keys, values = [], []
+    for label, other in ((first, second), (second, first)):
+        there = (row[label] >= 0) & (groups[other] >= 0)
+        keys.append(row[label[there]] * len(sizes) + groups[other[there]])
+        values.append(alike[there])
+    cells, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+    likeness = np.bincount(inverse, weights=np.concatenate(values), minlength=len(cells))
+    likeness = likeness / sizes[cells % len(sizes)]
+    # Best first; what comes later finds the room that is left.
+    for cell in np.lexsort((cells, -likeness)).tolist():
+        label, group = waiting[cells[cell] // len(sizes)], int(cells[cell] % len(sizes))
+        if groups[label] < 0 and sizes[group] < largest:
+            groups[label] = group
+            sizes[group] += 1
+    if len(sizes) == 1:
+        alone = waiting[groups[waiting] < 0][: max(0, largest - int(sizes[0]))]
+        groups[alone] = 0
+    return groups
 
 
-def _better(new: list[list[int]], served: list[list[int]], similarity: FloatArray) -> bool:
-    """Whether `new` gathers similarity within groups better than `served`, by a margin."""
-    off_diagonal = similarity.size - len(similarity)
-    mean = float(similarity.sum()) / max(1, off_diagonal)
+def numbered_from_first(groups: GroupArray) -> GroupArray:
+    """Groups numbered in the order of their first member; -1 stays -1."""
+    renumbered = np.full(len(groups), -1, dtype=np.int64)
+    renumbered[groups >= 0] = numbered(groups[groups >= 0])
+    return renumbered
 
-    def gathered(groups: list[list[int]]) -> float:
-        return sum(
-            float(similarity[np.ix_(group, group)].sum()) - mean * len(group) * (len(group) - 1)
-            for group in groups
-        )
 
-    before = gathered(served)
-    return gathered(new) > before + 0.02 * abs(before) + 1e-9
+def _with_former_company(groups: GroupArray, served: GroupArray) -> GroupArray:
+    """Labels without enough evidence now go where most of their former company went."""
+    groups = groups.copy()
+    lost = (groups < 0) & (served >= 0)
+    fresh = int(groups.max()) + 1
+    for cluster in np.unique(served[lost]):
+        company = groups[(served == cluster) & (groups >= 0)]
+        if len(company):
+            groups[lost & (served == cluster)] = np.bincount(company).argmax()
+        else:
+            groups[lost & (served == cluster)] = fresh
+            fresh += 1
+    return groups
