@@ -37,7 +37,8 @@ class Watch:
 
     def collect(self, values: FloatArray) -> None:
         """Add float64 (n,) values, to be looked at by the next `risen`."""
-        self._waiting.append(values)
+        if len(values):  # predictions alone must not let the list grow
+            self._waiting.append(values)
 
     def risen(self) -> bool:
         """Whether the values collected since the last call show a change for the worse."""

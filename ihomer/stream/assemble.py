@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 
 from ihomer.connectors.base import Record, Sink, Source
+from ihomer.connectors.files.reader import STANDARD
 from ihomer.connectors.memory import MemorySink
 from ihomer.connectors.uri import open_sink, open_sources, parse_uri, same_file
 from ihomer.errors import UsageError
@@ -18,24 +20,36 @@ from ihomer.stream.processor import Processor
 from ihomer.stream.settings import Settings
 
 
-def open_input(settings: Settings) -> Source:
-    """The sources of `settings` as one stream.
+def check_places(sources: Sequence[str], outputs: Iterable[str | None]) -> None:
+    """Find out before any work is done that inputs and outputs get in each other's way.
+
+    Parameters
+    ----------
+    sources, outputs
+        URIs; None is an output that is not wanted.
 
     Raises
     ------
     UsageError
-        There is none, or a URI is not accepted, or a sink is one of the files to be read.
-    InputError, UnavailableError
-        It cannot be opened.
+        There is no source, a URI is not accepted, or a file or standard output is named twice.
     """
-    if not settings.source:
+    if not sources:
         raise UsageError("source: found none, accepted: a URI such as river:yeast, PATH, kafka://")
-    outputs = [uri for uri in (settings.sink, settings.dead_letters) if uri]
-    for output in outputs:
-        if any(same_file(output, uri) for uri in settings.source):
+    wanted = [uri for uri in outputs if uri]
+    for uri in (*sources, *wanted):
+        parse_uri(uri)
+    for output in wanted:
+        if any(same_file(output, uri) for uri in sources):
             raise UsageError(f"{output}: found as source and as output, accepted: different files")
-    if len(outputs) == 2 and same_file(*outputs):
-        raise UsageError(f"{outputs[0]}: found as sink and as dead letters, accepted: two files")
+    for one, other in combinations(wanted, 2):
+        if parse_uri(one).path == parse_uri(other).path == STANDARD:
+            raise UsageError("-: found for two outputs, accepted: standard output for one of them")
+        if same_file(one, other):
+            raise UsageError(f"{other}: found for two outputs, accepted: different files")
+
+
+def open_input(settings: Settings) -> Source:
+    """The sources of `settings` as one stream; raises as `open_sources`."""
     return open_sources(settings.source)
 
 

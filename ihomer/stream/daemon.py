@@ -77,8 +77,8 @@ class Daemon:
                 break
             if records:
                 self._processor.process(records)
-                self._done = self._source.position()
                 self._uncommitted = True
+            self._done = self._source.position()
             now = time.monotonic()
             # Committing is a round trip: not after every batch, but at once when there is time.
             if self._uncommitted and (now >= commit_at or not records):

@@ -79,8 +79,10 @@ def print_report(figures: dict[str, Any], console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    else:
+        console.print(f"{figures['stream']}: no events", highlight=False, markup=False)
     model = figures.get("model")
-    if model:
+    if model and figures["events"]:
         console.print(
             f"{len(model['clusters'])} clusters of labels, {model['partition_changes']} changes of"
             f" the partition, drift alarms: {model['local_alarms']} local,"

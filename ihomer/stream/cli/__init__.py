@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 import ihomer
-from ihomer.errors import EXIT_INTERNAL, IhomerError
+from ihomer.errors import EXIT_INTERNAL, EXIT_OK, IhomerError
 from ihomer.stream.cli.config import config_app
 from ihomer.stream.cli.doctor import doctor
 from ihomer.stream.cli.replay import replay_command
@@ -27,7 +27,7 @@ EXIT_INTERRUPTED = 130
 
 
 class _Group(TyperGroup):
-    """Reports expected errors in one line each."""
+    """Turns what may end a command into one line or none, and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -36,6 +36,12 @@ class _Group(TyperGroup):
             for line in str(error).splitlines():
                 typer.echo(f"ihomer: error: {mask(line)}", err=True)
             raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except BrokenPipeError:
+            # The reader of our output has left, as `head` does: nobody is there to be told.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(EXIT_OK) from None
 
 
 app = typer.Typer(
@@ -80,12 +86,6 @@ def main() -> None:
     """Run the command line and end the process with its exit code."""
     try:
         app()
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has left, as `head` does: nobody is there to be told.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception:  # noqa: BLE001 - the last place: what nobody expected is a defect of ours
         traceback.print_exc()
         typer.echo(

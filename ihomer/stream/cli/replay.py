@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 
-from ihomer.connectors.base import Message, Sink
+from ihomer.connectors.base import Message
 from ihomer.errors import InputError, UsageError
 from ihomer.stream.cli.config import ConfigOption
 from ihomer.stream.cli.options import (
@@ -56,12 +57,11 @@ def replay_command(
     """Predict, score and learn every event of one or more sources, in order.
 
     Ends with a table of the measures beside those of three baselines that need no features.
-    With --json - that object is all that standard output gets.
+    With --json - that object is all that standard output gets; with another output there, the
+    table goes to standard error.
     """
     if (every is None) != (series is None):
         raise UsageError("--every and --series: found one of them, accepted: both or neither")
-    if [json_to, predictions, series].count("-") > 1:
-        raise UsageError("-: found for two outputs, accepted: standard output for one of them")
     loaded = load_settings(
         config,
         {
@@ -78,26 +78,35 @@ def replay_command(
 
     from rich.console import Console
 
-    from ihomer.connectors.uri import open_sink, parse_uri
+    from ihomer.connectors.uri import parse_uri
     from ihomer.learners.baselines import BASELINES
-    from ihomer.stream.assemble import make_processor, open_input, open_output
+    from ihomer.stream.assemble import check_places, make_processor, open_input, open_output
     from ihomer.stream.cli.progress import progress, warm_up_with_notice
     from ihomer.stream.replay import replay, series_point, summary
     from ihomer.stream.report import print_report
 
+    outputs = (json_to, settings.sink, settings.dead_letters, series)
+    check_places(settings.source, outputs)
     for uri in settings.source:
         if parse_uri(uri).scheme == "kafka":
             raise UsageError(f"{uri}: a topic has no end, accepted: files and data sets (or run)")
+    if json_to not in (None, "-") and not Path(json_to).parent.is_dir():
+        raise InputError(f"{json_to}: cannot be written (the folder does not exist)")
+    for warning in loaded.warnings:
+        typer.echo(f"ihomer: warning: {warning}", err=True)
     errors = Console(stderr=True)
-    stream = open_input(settings)
-    sinks: list[Sink] = []
-    try:
+    # On the way out, after an error too, the sinks are closed first: what was predicted is kept.
+    with ExitStack() as opened:
+        stream = open_input(settings)
+        opened.callback(stream.close)
         # The command's own output is opened before any work is done, so that a mistyped path
         # costs nothing.
         sink = open_output(settings.sink)
         dead = open_output(settings.dead_letters, envelope=True)
-        points = open_sink(series) if series is not None else None
-        sinks.extend(opened for opened in (sink, dead, points) if opened is not None)
+        points = open_output(series)
+        for each in (sink, dead, points):
+            if each is not None:
+                opened.callback(each.close)
         processor = make_processor(settings, stream, sink, dead, BASELINES)
         warm_up_with_notice(errors, quiet=quiet)
 
@@ -109,14 +118,10 @@ def replay_command(
         with progress(errors, stream.name, total, quiet=quiet) as on_progress:
             replay(stream, processor, settings.batch_size, limit, every, on_series, on_progress)
         figures = summary(stream, processor, settings)
-        for opened in sinks:
-            opened.close()
-    finally:
-        stream.close()
     if json_to is not None:
         _write_json(json_to, figures)
-    if not quiet and "-" not in (json_to, settings.sink, series):
-        print_report(figures, Console())
+    if not quiet and json_to != "-":
+        print_report(figures, errors if "-" in outputs else Console())
 
 
 def _write_json(path: str, figures: dict[str, Any]) -> None:
@@ -128,4 +133,4 @@ def _write_json(path: str, figures: dict[str, Any]) -> None:
     try:
         Path(path).write_bytes(data)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None

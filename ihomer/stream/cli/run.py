@@ -6,12 +6,15 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import FrameType
 from typing import Annotated, Literal
 
 import typer
 
+from ihomer import __version__
 from ihomer.errors import EXIT_UNAVAILABLE
 from ihomer.stream.cli.config import ConfigOption
 from ihomer.stream.cli.options import (
@@ -26,6 +29,7 @@ from ihomer.stream.settings import load_settings, mask
 
 # A clean end is promised within ten seconds.
 STOP_SECONDS = 9.0
+SAME_SIGNAL_SECONDS = 1.0
 
 
 def run_command(
@@ -80,8 +84,7 @@ def run_command(
     import structlog
     from rich.console import Console
 
-    from ihomer.connectors.base import Sink
-    from ihomer.stream.assemble import make_processor, open_input, open_output
+    from ihomer.stream.assemble import check_places, make_processor, open_input, open_output
     from ihomer.stream.cli.progress import warm_up_with_notice
     from ihomer.stream.daemon import Daemon
     from ihomer.stream.logs import configure_logging
@@ -95,33 +98,37 @@ def run_command(
     log = structlog.get_logger("ihomer")
     for warning in loaded.warnings:
         log.warning(warning)
+    check_places(settings.source, (settings.sink, settings.dead_letters))
     errors = Console(stderr=True)
-    # Before the group is joined: compiling takes longer than a session may be silent.
-    warm_up_with_notice(errors, quiet=quiet)
     log.info(
         "starting",
+        version=__version__,
         source=[mask(uri) for uri in settings.source],
         sink=settings.sink and mask(settings.sink),
-        delivery=settings.delivery,
-        note="after a crash some events come again; a restart begins with an empty model",
+        dead_letters=settings.dead_letters and mask(settings.dead_letters),
     )
-    stream = open_input(settings)
-    sinks: list[Sink] = []
-    try:
-        for uri, envelope in ((settings.sink, False), (settings.dead_letters, True)):
-            opened = open_output(uri, envelope=envelope, append=True)
-            if opened is not None:
-                sinks.append(opened)
-        predictions = sinks[0] if settings.sink else None
-        dead = sinks[-1] if settings.dead_letters else None
+    log.info("delivery is at-least-once: after a crash some events are predicted again")
+    log.info("the model is kept in memory only: a restart begins with an empty model")
+    if not settings.sink:
+        log.warning("no sink is set: predictions are scored and not written")
+    if not settings.dead_letters:
+        log.warning("no dead_letters are set: the first malformed event ends this command")
+    # Before the group is joined: compiling takes longer than a session may be silent.
+    warm_up_with_notice(errors, quiet=quiet)
+    # On the way out, after an error too, the sinks are closed before the source.
+    with ExitStack() as opened:
+        stream = open_input(settings)
+        opened.callback(stream.close)
+        predictions = open_output(settings.sink, append=True)
+        dead = open_output(settings.dead_letters, envelope=True, append=True)
+        for each in (predictions, dead):
+            if each is not None:
+                opened.callback(each.close)
         processor = make_processor(settings, stream, predictions, dead)
         daemon = Daemon(stream, processor, settings.batch_size, settings.max_wait_ms)
         _stop_on_signals(daemon.stop)
+        log.info("ready")
         daemon.run()
-        for opened in sinks:
-            opened.close()
-    finally:
-        stream.close()
     counts = processor.dead_letters.counts
     log.info("stopped", events=processor.events, dead_letters=dict(counts))
     if not quiet:
@@ -129,7 +136,12 @@ def run_command(
 
 
 def _stop_on_signals(stop: Callable[[], None]) -> None:
-    """Stop cleanly on the first SIGTERM or SIGINT, and for good if that takes too long."""
+    """Stop cleanly on the first SIGTERM or SIGINT, and for good if that takes too long.
+
+    A second signal ends the process at once, unless it comes with the first: ``timeout`` and
+    terminals signal a process and then its group.
+    """
+    first: float | None = None
 
     def give_up() -> None:
         os.write(
@@ -140,13 +152,17 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
         os._exit(EXIT_UNAVAILABLE)
 
     def handler(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        stop()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_DFL)
-        timer = threading.Timer(STOP_SECONDS, give_up)
-        timer.daemon = True
-        timer.start()
+        nonlocal first
+        del frame
+        if first is None:
+            first = time.monotonic()
+            stop()
+            timer = threading.Timer(STOP_SECONDS, give_up)
+            timer.daemon = True
+            timer.start()
+        elif time.monotonic() - first >= SAME_SIGNAL_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, handler)
