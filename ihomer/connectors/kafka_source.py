@@ -185,7 +185,10 @@ class KafkaSource(Source):
                 try:
                     polled = self._consumer.poll(timeout_ms=left, max_records=max_records)
                 except NoOffsetForPartitionError as error:
-                    self._start_at_beginning(error.args[0])
+                    try:
+                        self._start_at_beginning(error.args[0])
+                    except RetriableError as failure:
+                        log.debug("beginning of %s unknown, asked again: %s", self.name, failure)
                     continue
                 except OffsetOutOfRangeError as error:
                     ((at, offset),) = error.args[0].items()
@@ -402,8 +405,12 @@ class KafkaSource(Source):
         return self._partitions
 
     def _start_at_beginning(self, places: Iterable[Any]) -> None:
+        # Asked for and set here, not by `seek_to_beginning`: that only marks the partitions, and
+        # once a consumer stayed silent after it, without an error.
         places = list(places)
-        self._consumer.seek_to_beginning(*places)
+        begins = self._consumer.beginning_offsets(places, timeout_ms=round(1000 * self._timeout_s))
+        for place in places:
+            self._consumer.seek(place, begins[place])
         partitions = sorted(at.partition for at in places)
         self._untouched.update(partitions)
         log.info(

@@ -1,265 +1,460 @@
-"""`ihomer run` as a process and a real broker: nothing lost, clean ends, bad input kept."""
+"""``ihomer run`` as a process between two topics of a real broker."""
 
 from __future__ import annotations
 
+import base64
+import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
+from typing import Any
 
-import orjson
 import pytest
+from kafka import KafkaConsumer, TopicPartition
 
-from ihomer.connectors.base import Message, Record
-from ihomer.connectors.kafka import KafkaSource
-from tests.integration.helpers import NewTopic, produce, uri
-from tests.malformed import CATALOGUE
-from tools.broker import Broker
+from ihomer.connectors.base import Message
+from ihomer.connectors.kafka import KafkaSink
+from ihomer.connectors.river_data import RiverSource
+from ihomer.errors import EXIT_INPUT, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE
+from ihomer.instances import Event, Row
+from ihomer.stream.dead_letters import MAX_LETTER_BYTES
+from tests.malformed import CATALOGUE, GOOD
+from tools.broker import Broker, free_port
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # kafka-python leaves the socket of a refused connection to the garbage collector.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 
+IHOMER = Path(sys.executable).with_name("ihomer")
+EVENTS = 20_000
 PARTITIONS = 3
-PATIENCE_S = 120.0
-Start = Callable[..., subprocess.Popen[bytes]]
+PATIENCE_S = 90.0
+STOP_S = 10.0
+# Workers that are killed must not be waited for long.
+SESSION = "session_timeout_ms=2000"
+# Not long ago: retention goes by the records' own timestamps.
+BEGIN_MS = round(1000 * time.time()) - 1_000_000
+
+_numbers = count()
+
+
+class Worker:
+    """A daemon as a process, and what it logs."""
+
+    def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
+        # Its own session, as a service has it: what ends the tests does not end it halfway.
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("IHOMER_") or name == "IHOMER_CACHE_DIR"
+        }
+        self._log = folder / f"worker-{next(_numbers)}.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [IHOMER, "run", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=environment,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Return when `condition` holds; fails if the process ends or it takes too long."""
+        end = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert self.process.poll() is None, f"the daemon ended:\n{self.log}"
+            assert time.monotonic() < end, f"not in time:\n{self.log}"
+            time.sleep(0.05)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Stop it in the way that is promised: in time, with exit code 0."""
+        self.process.send_signal(number)
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"no end within {STOP_S:g} s:\n{self.log}")
+        assert self.process.returncode == EXIT_OK, self.log
+        assert "Traceback" not in self.log
+
+    def events(self) -> int:
+        """How many events it says to have processed, once it has stopped."""
+        (line,) = [json.loads(line) for line in self.log.splitlines() if '"stopped"' in line]
+        return int(line["events"])
+
+
+Start = Callable[..., Worker]
 
 
 @pytest.fixture
-def start(closing: ExitStack, tmp_path: Path) -> Iterator[Start]:
-    """Start a daemon whose output goes to `tmp_path`/N.log; it is killed at the end."""
-    started = 0
+def start(tmp_path: Path) -> Iterator[Start]:
+    workers: list[Worker] = []
 
-    def run(*arguments: str) -> subprocess.Popen[bytes]:
-        nonlocal started
-        command = [str(Path(sys.executable).with_name("ihomer")), "run", *arguments]
-        with (tmp_path / f"{started}.log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
-        started += 1
+    def run(*arguments: str) -> Worker:
+        worker = Worker(tmp_path, [*arguments, "--quiet", "--log-format", "json"])
+        workers.append(worker)
+        return worker
 
-        def stop() -> None:
-            process.kill()
-            process.wait()
-
-        closing.callback(stop)
-        return process
-
-    return run  # type: ignore[return-value]  # closed by `closing`, not by us
+    yield run
+    for worker in workers:
+        worker.process.kill()
+        worker.process.wait()
 
 
-def events(start: int, stop: int, partitions: int = PARTITIONS) -> list[Message]:
-    """Events that can be told apart, spread over partitions."""
-    return [
-        Message(
-            orjson.dumps(
-                {
-                    "id": i,
-                    "x": {"a": i % 7, "b": i % 3 == 0, f"c{i % 11}": 0.5},
-                    "y": ["even" if i % 2 == 0 else "odd", f"mod{i % 5}"],
-                }
-            ),
-            key=b"key-%d" % i,
-            origin=i % partitions,
+class Topics:
+    """What a test asks the broker."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+
+    def make(self, partitions: int = PARTITIONS) -> str:
+        name = f"daemon-{next(_numbers)}"
+        self.broker.create_topic(name, partitions)
+        return name
+
+    def uri(self, topic: str, query: str = "") -> str:
+        return f"kafka://{self.broker.bootstrap}/{topic}?{query}".removesuffix("?")
+
+    def produce(self, topic: str, messages: Sequence[Message]) -> None:
+        sink = KafkaSink.from_uri(self.uri(topic))
+        sink.write(messages)
+        sink.close()
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Number of records of each partition."""
+        with KafkaConsumer(bootstrap_servers=self.broker.bootstrap) as consumer:
+            found = consumer.end_offsets(_places(consumer, topic))
+        return {at.partition: end for at, end in found.items()}
+
+    def total(self, topic: str) -> int:
+        return sum(self.ends(topic).values())
+
+    def committed(self, topic: str, group: str) -> dict[int, int]:
+        """The group's offset in each partition, 0 where there is none."""
+        with KafkaConsumer(bootstrap_servers=self.broker.bootstrap, group_id=group) as consumer:
+            return {at.partition: consumer.committed(at) or 0 for at in _places(consumer, topic)}
+
+    def read(self, topic: str) -> dict[int, list[Any]]:
+        """All records by partition."""
+        found: dict[int, list[Any]] = {}
+        with KafkaConsumer(
+            bootstrap_servers=self.broker.bootstrap, auto_offset_reset="earliest"
+        ) as consumer:
+            places = _places(consumer, topic)
+            consumer.assign(places)
+            ends = consumer.end_offsets(places)
+            found = {at.partition: [] for at in places}
+            limit = time.monotonic() + PATIENCE_S
+            while any(len(found[at.partition]) < ends[at] for at in places):
+                assert time.monotonic() < limit
+                for at, records in consumer.poll(timeout_ms=500, max_records=5000).items():
+                    found[at.partition] += records
+        return found
+
+    def ids(self, topic: str) -> Counter[int]:
+        """How often each id was answered."""
+        return Counter(
+            json.loads(record.value)["id"]
+            for records in self.read(topic).values()
+            for record in records
         )
+
+
+def _places(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    partitions = consumer.partitions_for_topic(topic)
+    assert partitions
+    return [TopicPartition(topic, partition) for partition in sorted(partitions)]
+
+
+@pytest.fixture(scope="module")
+def topics(broker: Broker) -> Topics:
+    return Topics(broker)
+
+
+@pytest.fixture(scope="module")
+def yeast(topics: Topics) -> str:
+    """A topic with Yeast over and over, every event with an id of its own."""
+    bodies: list[bytes] = []
+    for record in RiverSource("yeast").next_batch(5000, 0.0) or ():
+        event = record.value
+        assert isinstance(event, Event)
+        assert isinstance(event.x, Row)
+        x = dict(zip(event.x.names, event.x.values.tolist(), strict=True))
+        bodies.append(json.dumps({"x": x, "y": event.on}).encode())
+    topic = topics.make()
+    topics.produce(
+        topic,
+        [
+            Message(
+                b'{"id": %d, ' % i + bodies[i % len(bodies)][1:],
+                b"key %d" % i,
+                timestamp=BEGIN_MS + i,
+                origin=i % PARTITIONS,
+            )
+            for i in range(EVENTS)
+        ],
+    )
+    return topic
+
+
+def small(start: int, stop: int, partitions: int = PARTITIONS) -> list[Message]:
+    """Small events with their number as id."""
+    return [
+        Message(b'{"id": %d, "x": {"a": %d}, "y": ["t"]}' % (i, i % 7), origin=i % partitions)
         for i in range(start, stop)
     ]
 
 
-def collect(
-    source: KafkaSource, done: Callable[[list[Record]], bool], patience: float = PATIENCE_S
-) -> list[Record]:
-    """All records from the beginning until `done` holds of them."""
-    found: list[Record] = []
-    end = time.monotonic() + patience
-    while not done(found):
-        assert time.monotonic() < end, f"only {len(found)} records came"
-        found += source.next_batch(1000, 0.5) or ()
-    return found
+def headers_of(record: Any) -> dict[str, bytes]:
+    return dict(record.headers)
 
 
-def ids(records: Sequence[Record]) -> list[int]:
-    found: list[int] = []
-    for record in records:
-        assert isinstance(record.value, bytes)
-        found.append(orjson.loads(record.value)["id"])
-    return found
-
-
-def header(record: Record, name: str) -> str:
-    return dict(record.headers)[name].decode()
-
-
-def stopped_cleanly(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    began = time.monotonic()
-    process.send_signal(number)
-    assert process.wait(timeout=12) == 0
-    assert time.monotonic() - began < 10
-
-
-def test_every_event_of_twenty_thousand_is_predicted_once_and_committed(
-    broker: Broker,
-    new_topic: NewTopic,
-    opened: Callable[..., KafkaSource],
-    start: Start,
-    tmp_path: Path,
+def test_every_event_is_answered_once_and_in_order(
+    topics: Topics, yeast: str, start: Start
 ) -> None:
-    count = 20_000
-    inputs, outputs = new_topic(PARTITIONS), new_topic(PARTITIONS)
-    produce(broker, inputs, events(0, count))
-    daemon = start("--source", uri(broker, inputs, "group=all"), "--sink", uri(broker, outputs))
-    records = collect(opened(outputs, "group=reader"), lambda found: len(found) >= count)
-    assert sorted(ids(records)) == list(range(count))
+    output = topics.make()
+    worker = start("--source", topics.uri(yeast, "group=whole"), "--sink", topics.uri(output))
 
-    offsets: dict[int, list[int]] = {}
-    for record, event in zip(records, ids(records), strict=True):
-        assert record.key == b"key-%d" % event
-        assert header(record, "ihomer.topic") == inputs
-        assert header(record, "ihomer.partition") == str(event % PARTITIONS)
-        assert record.partition == event % PARTITIONS
-        offsets.setdefault(record.partition, []).append(int(header(record, "ihomer.offset")))
-    # Output order is input order within a partition, without a gap.
-    assert all(found == list(range(len(found))) for found in offsets.values())
+    def done() -> bool:
+        # In this order: what is committed was acknowledged before.
+        committed = topics.committed(yeast, "whole")
+        there = topics.ends(output)
+        assert all(committed[partition] <= there[partition] for partition in committed)
+        return sum(there.values()) >= EVENTS
 
-    stopped_cleanly(daemon, signal.SIGTERM)
-    log = (tmp_path / "0.log").read_text()
-    assert "at-least-once" in log
-    assert "empty model" in log
-    # The group goes on where it ended: only what came afterwards is read.
-    produce(broker, inputs, events(count, count + 30))
-    again = opened(inputs, "group=all")
-    rest = collect(again, lambda found: len(found) >= 30)
-    assert sorted(ids(rest)) == list(range(count, count + 30))
+    worker.wait_for(done)
+    worker.stop()
+    assert worker.events() == EVENTS
+    assert topics.committed(yeast, "whole") == topics.ends(yeast)
+    learned: set[int] = set()
+    for partition, records in topics.read(output).items():
+        ids = list(range(partition, EVENTS, PARTITIONS))
+        assert len(records) == len(ids)
+        for offset, (number, record) in enumerate(zip(ids, records, strict=True)):
+            body = json.loads(record.value)
+            assert body["id"] == number
+            assert headers_of(record) == {
+                "ihomer.topic": yeast.encode(),
+                "ihomer.partition": b"%d" % partition,
+                "ihomer.offset": b"%d" % offset,
+            }
+            assert record.key == b"key %d" % number
+            assert record.timestamp == BEGIN_MS + number
+            learned.add(body["model"]["events"])
+    assert learned == set(range(EVENTS))
+    assert "at-least-once" in worker.log
+    assert "a restart begins with an empty model" in worker.log
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_under_load_ends_it_with_all_that_was_predicted_committed(
-    number: signal.Signals,
-    broker: Broker,
-    new_topic: NewTopic,
-    opened: Callable[..., KafkaSource],
-    start: Start,
+def test_a_signal_ends_it_with_everything_committed(
+    topics: Topics, yeast: str, start: Start, number: signal.Signals
 ) -> None:
-    inputs, outputs = new_topic(PARTITIONS), new_topic(1)
-    produce(broker, inputs, events(0, 30_000))
-    arguments = ("--source", uri(broker, inputs, "group=signal"), "--sink", uri(broker, outputs))
-    daemon = start(*arguments)
-    reader = opened(outputs, "group=reader")
-    first = collect(reader, lambda found: len(found) >= 500)
-    stopped_cleanly(daemon, number)
-    start(*arguments)
-    rest = collect(reader, lambda found: len(set(ids([*first, *found]))) >= 30_000)
-    # After a clean end nothing comes twice.
-    assert sorted(ids([*first, *rest])) == list(range(30_000))
+    output = topics.make()
+    group = f"group-{number.name}"
+    arguments = ["--source", topics.uri(yeast, f"group={group}"), "--sink", topics.uri(output)]
+    worker = start(*arguments)
+    worker.wait_for(lambda: topics.total(output) > 0)
+    worker.stop(number)
+    there = topics.ends(output)
+    assert 0 < sum(there.values()) < EVENTS, "the signal came too late to show anything"
+    assert topics.committed(yeast, group) == there
+    # Another one goes on there, so that nothing comes twice.
+    worker = start(*arguments)
+    worker.wait_for(lambda: topics.total(output) > sum(there.values()))
+    worker.stop(number)
+    assert set(topics.ids(output).values()) == {1}
+    assert topics.committed(yeast, group) == topics.ends(output)
 
 
-def test_after_kill_9_and_a_broker_restart_every_event_is_there(
-    broker: Broker, new_topic: NewTopic, opened: Callable[..., KafkaSource], start: Start
+def test_a_signal_twice_is_one_signal(topics: Topics, start: Start) -> None:
+    """As ``timeout`` sends it, to the process and then to its group."""
+    source = topics.make()
+    worker = start("--source", topics.uri(source), "--sink", topics.uri(topics.make()))
+    worker.wait_for(lambda: "assigned" in worker.log)
+    worker.process.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
+    worker.stop(signal.SIGTERM)
+
+
+def test_after_a_kill_every_event_is_answered_at_least_once(
+    topics: Topics, yeast: str, start: Start
 ) -> None:
-    count = 20_000
-    inputs, outputs = new_topic(PARTITIONS), new_topic(1)
-    produce(broker, inputs, events(0, count))
-    # A short session, so that the dead member's partitions are given to the next one soon.
-    query = "group=killed&session_timeout_ms=3000"
-    arguments = ("--source", uri(broker, inputs, query), "--sink", uri(broker, outputs))
-    daemon = start(*arguments)
-    reader = opened(outputs, "group=reader")
-    found = collect(reader, lambda found: len(found) >= 1000)
-    daemon.send_signal(signal.SIGKILL)
-    daemon.wait()
-    second = start(*arguments)
-    found += collect(reader, lambda more: len(set(ids([*found, *more]))) >= count)
-    assert set(ids(found)) == set(range(count))
-
-    broker.restart()
-    produce(broker, inputs, events(count, count + 500))
-    found += collect(reader, lambda more: len(set(ids([*found, *more]))) >= count + 500)
-    assert set(ids(found)) == set(range(count + 500))
-    stopped_cleanly(second, signal.SIGTERM)
+    output = topics.make()
+    source = topics.uri(yeast, f"group=killed&{SESSION}")
+    for _ in range(2):
+        before = topics.total(output)
+        worker = start("--source", source, "--sink", topics.uri(output))
+        worker.wait_for(lambda before=before: topics.total(output) > before + 500)  # type: ignore[misc]
+        worker.process.kill()
+        worker.process.wait()
+        committed, there = topics.committed(yeast, "killed"), topics.ends(output)
+        assert all(committed[partition] <= there[partition] for partition in committed)
+        assert sum(there.values()) < EVENTS, "the kill came too late to show anything"
+    worker = start("--source", source, "--sink", topics.uri(output))
+    worker.wait_for(lambda: topics.committed(yeast, "killed") == topics.ends(yeast))
+    worker.stop()
+    assert set(topics.ids(output)) == set(range(EVENTS))
 
 
-def test_malformed_events_are_kept_and_good_ones_go_on(
-    broker: Broker,
-    new_topic: NewTopic,
-    opened: Callable[..., KafkaSource],
-    start: Start,
-    tmp_path: Path,
+def mixed() -> list[Message]:
+    """The whole catalogue of malformed events, each followed by a good one with a number as id."""
+    messages: list[Message] = []
+    for i, bad in enumerate(CATALOGUE):
+        messages.append(Message(bad.value, b"bad %d" % i, (("mine", b"kept"),), BEGIN_MS + i, i))
+        messages.append(small(i, i + 1, len(CATALOGUE))[0])
+    return messages
+
+
+def assert_letter(
+    i: int, value: bytes | None, key: bytes | None, headers: Mapping[str, bytes], topic: str
 ) -> None:
-    inputs, outputs, dead = new_topic(1), new_topic(1), new_topic(1)
-    # What a 1 MB topic itself refuses cannot arrive.
-    catalogue = [case for case in CATALOGUE if len(case.value or b"") < 900_000]
-    assert len(catalogue) >= 30
-    good = events(0, len(catalogue), 1)
-    bad = [Message(case.value, key=b"bad-%d" % i) for i, case in enumerate(catalogue)]
-    produce(broker, inputs, [message for pair in zip(good, bad, strict=True) for message in pair])
-    daemon = start(
-        "--source",
-        uri(broker, inputs, "group=bad"),
-        "--sink",
-        uri(broker, outputs),
-        "--dead-letters",
-        uri(broker, dead),
+    """A dead letter is what was sent, with its reason."""
+    sent = CATALOGUE[i].value
+    assert key == b"bad %d" % i
+    assert headers["mine"] == b"kept"
+    assert headers["ihomer.errors.topic"] == topic.encode()
+    assert headers["ihomer.errors.partition"] == b"%d" % (i % PARTITIONS)
+    assert headers["ihomer.errors.class"] == CATALOGUE[i].kind.encode()
+    assert CATALOGUE[i].says in headers["ihomer.errors.message"].decode()
+    if sent is not None and len(sent) > MAX_LETTER_BYTES:
+        assert value
+        assert sent.startswith(value)
+        assert headers["ihomer.errors.truncated"] == b"%d" % len(sent)
+    else:
+        assert value == sent
+
+
+def test_malformed_events_go_to_a_topic_and_good_ones_on(topics: Topics, start: Start) -> None:
+    assert len(CATALOGUE) >= 30
+    source, output, letters = topics.make(), topics.make(), topics.make()
+    topics.produce(source, mixed())
+    worker = start(
+        *("--source", topics.uri(source), "--sink", topics.uri(output)),
+        *("--dead-letters", topics.uri(letters)),
     )
-    predicted = collect(opened(outputs, "group=reader"), lambda found: len(found) >= len(good))
-    letters = collect(opened(dead, "group=reader"), lambda found: len(found) >= len(bad))
-    stopped_cleanly(daemon, signal.SIGTERM)
-    assert ids(predicted) == list(range(len(good)))
-    assert len(letters) == len(bad)
-    for i, letter in enumerate(letters):
-        assert letter.key == b"bad-%d" % i
-        assert header(letter, "ihomer.errors.topic") == inputs
-        assert header(letter, "ihomer.errors.offset") == str(2 * i + 1)
-        assert header(letter, "ihomer.errors.class") == catalogue[i].kind
-        assert header(letter, "ihomer.errors.message")
-    assert f"{len(bad)} malformed events" in (tmp_path / "0.log").read_text()
+    worker.wait_for(lambda: topics.total(output) + topics.total(letters) == 2 * len(CATALOGUE))
+    # Still alive: what is sent now is answered too.
+    topics.produce(source, [Message(GOOD[1])])
+    worker.wait_for(lambda: topics.total(output) == len(CATALOGUE) + 1)
+    worker.stop()
+    assert topics.ids(output) == Counter([*range(len(CATALOGUE)), "two"])
+    seen: set[int] = set()
+    for partition, records in topics.read(letters).items():
+        offsets = [int(headers_of(record)["ihomer.errors.offset"]) for record in records]
+        assert offsets == sorted(offsets)
+        for record in records:
+            i = int(record.key.removeprefix(b"bad "))
+            assert_letter(i, record.value, record.key, headers_of(record), source)
+            assert (record.timestamp, partition) == (BEGIN_MS + i, i % PARTITIONS)
+            seen.add(i)
+    assert seen == set(range(len(CATALOGUE)))
+    assert topics.committed(source, "ihomer") == topics.ends(source)
 
 
-def test_without_dead_letters_the_first_malformed_event_ends_it_with_its_place(
-    broker: Broker, new_topic: NewTopic, start: Start, tmp_path: Path
-) -> None:
-    inputs, outputs = new_topic(1), new_topic(1)
-    produce(broker, inputs, [*events(0, 3, 1), Message(b"{", key=b"k")])
-    daemon = start("--source", uri(broker, inputs, "group=first"), "--sink", uri(broker, outputs))
-    assert daemon.wait(timeout=PATIENCE_S) == 65
-    log = (tmp_path / "0.log").read_text()
-    assert "Traceback" not in log
-    assert inputs in log
-    assert "3" in log
-    assert "--dead-letters" in log
+def test_malformed_events_go_to_a_file(topics: Topics, start: Start, tmp_path: Path) -> None:
+    def raw(text: str | None) -> bytes | None:
+        return None if text is None else base64.b64decode(text)
+
+    source, output = topics.make(), topics.make()
+    topics.produce(source, mixed())
+    worker = start(
+        *("--source", topics.uri(source, "group=file"), "--sink", topics.uri(output)),
+        *("--dead-letters", "dead.jsonl"),
+    )
+    worker.wait_for(lambda: topics.committed(source, "file") == topics.ends(source))
+    worker.stop()
+    letters = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_bytes().splitlines()]
+    assert len(letters) == len(CATALOGUE)
+    for letter in letters:
+        key = raw(letter["key"])
+        headers = {name: text.encode() for name, text in letter["headers"].items()}
+        assert_letter(int((key or b"")[4:]), raw(letter["value"]), key, headers, source)
+    assert topics.ids(output) == Counter(range(len(CATALOGUE)))
 
 
-def test_what_is_missing_is_named_in_one_line(
-    broker: Broker, new_topic: NewTopic, start: Start, tmp_path: Path
-) -> None:
-    there = new_topic(1)
-    missing = start("--source", uri(broker, "no-such"), "--sink", uri(broker, there))
-    assert missing.wait(timeout=PATIENCE_S) == 2
-    absent = start("--source", "kafka://127.0.0.1:1/events", "--sink", uri(broker, there))
-    assert absent.wait(timeout=PATIENCE_S) == 69
-    for number, named in enumerate(["no-such", "127.0.0.1:1"]):
-        errors = [
-            line
-            for line in (tmp_path / f"{number}.log").read_text().splitlines()
-            if "error" in line
-        ]
-        assert len(errors) == 1
-        assert named in errors[0]
+def test_without_dead_letters_a_malformed_event_ends_it(topics: Topics, start: Start) -> None:
+    source, output = topics.make(1), topics.make(1)
+    topics.produce(source, [*small(0, 40, 1), Message(b"hello"), *small(40, 50, 1)])
+    arguments = ("--source", topics.uri(source, f"group=stops&{SESSION}"))
+    for _ in range(2):  # a restart meets it again
+        worker = start(*arguments, "--sink", topics.uri(output), "--batch-size", "8")
+        worker.process.wait(PATIENCE_S)
+        assert worker.process.returncode == EXIT_INPUT
+        assert f"ihomer: error: {source}, partition 0, offset 40: " in worker.log
+        assert "Traceback" not in worker.log
+    assert set(topics.ids(output)) == set(range(40))
+    assert topics.committed(source, "stops") == {0: 40}
 
 
-def test_two_workers_share_the_partitions(
-    broker: Broker, new_topic: NewTopic, opened: Callable[..., KafkaSource], start: Start
-) -> None:
-    inputs, outputs = new_topic(4), new_topic(4)
-    arguments = ("--source", uri(broker, inputs, "group=two"), "--sink", uri(broker, outputs))
-    workers = [start(*arguments), start(*arguments)]
-    reader = opened(outputs, "group=reader")
-    found: list[Record] = []
-    for start_at in range(0, 6000, 1000):  # over some seconds, while the group shares out
-        produce(broker, inputs, events(start_at, start_at + 1000, 4))
-        found += collect(
-            reader,
-            lambda more: len(set(ids([*found, *more]))) >= start_at + 1000,  # noqa: B023
-        )
-    assert set(ids(found)) == set(range(6000))
-    for worker in workers:
-        stopped_cleanly(worker, signal.SIGTERM)
+@pytest.mark.parametrize("missing", ["source", "sink", "dead-letters"])
+def test_a_missing_topic_is_one_line(topics: Topics, start: Start, missing: str) -> None:
+    found = topics.make()
+    arguments: list[str] = []
+    for option in ("source", "sink", "dead-letters"):
+        arguments += [f"--{option}", topics.uri("nowhere" if option == missing else found)]
+    worker = start(*arguments)
+    worker.process.wait(PATIENCE_S)
+    assert worker.process.returncode == EXIT_USAGE
+    (line,) = [line for line in worker.log.splitlines() if line.startswith("ihomer: error:")]
+    assert "no topic 'nowhere'" in line
+    assert "Traceback" not in worker.log
+
+
+def test_an_absent_broker_is_one_line_in_time(start: Start) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    worker = start("--source", f"kafka://{address}/events", "--sink", f"kafka://{address}/p")
+    worker.process.wait(PATIENCE_S)
+    assert worker.process.returncode == EXIT_UNAVAILABLE
+    (line,) = [line for line in worker.log.splitlines() if line.startswith("ihomer: error:")]
+    assert address in line
+    assert "Traceback" not in worker.log
+
+
+def test_two_workers_share_the_partitions(topics: Topics, start: Start) -> None:
+    source, output = topics.make(4), topics.make(4)
+    arguments = ("--source", topics.uri(source, "group=shared"), "--sink", topics.uri(output))
+    first = start(*arguments)
+    topics.produce(source, small(0, 1000, 4))
+    first.wait_for(lambda: topics.total(output) >= 1000)
+    second = start(*arguments)
+    second.wait_for(lambda: "assigned" in second.log)
+    first.wait_for(lambda: "given up" in first.log)
+    topics.produce(source, small(1000, 3000, 4))
+    second.wait_for(lambda: len(topics.ids(output)) == 3000)
+    first.stop()
+    # What the first one had is the second one's now.
+    topics.produce(source, small(3000, 4000, 4))
+    second.wait_for(lambda: len(topics.ids(output)) == 4000)
+    second.stop()
+    assert second.events() > 1000, "the second one took no part before it was alone"
+    assert first.events() > 1000, "the first one took no part when there were two"
+    assert topics.committed(source, "shared") == topics.ends(source)
+
+
+def test_a_broker_that_restarts_loses_nothing(topics: Topics, start: Start) -> None:
+    """The last test: it leaves the broker running, but what was connected to it has suffered."""
+    source, output = topics.make(), topics.make()
+    arguments = ("--source", topics.uri(source, "group=outage"), "--sink", topics.uri(output))
+    worker = start(*arguments)
+    topics.produce(source, small(0, 6000))
+    worker.wait_for(lambda: topics.total(output) > 0)
+    topics.broker.restart()
+    topics.produce(source, small(6000, 8000))
+    worker.wait_for(lambda: len(topics.ids(output)) == 8000)
+    worker.wait_for(lambda: topics.committed(source, "outage") == topics.ends(source))
+    worker.stop()
+    assert set(topics.ids(output)) == set(range(8000))

@@ -30,6 +30,7 @@ from ihomer.stream.settings import load_settings, mask
 # A clean end is promised within ten seconds.
 STOP_SECONDS = 9.0
 SAME_SIGNAL_SECONDS = 1.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_command(
@@ -129,6 +130,10 @@ def run_command(
         _stop_on_signals(daemon.stop)
         log.info("ready")
         daemon.run()
+    # All is done. The interpreter's own end takes a moment, in which a signal would count as the
+    # cause of the end.
+    for each_signal in _SIGNALS:
+        signal.signal(each_signal, signal.SIG_IGN)
     counts = processor.dead_letters.counts
     log.info("stopped", events=processor.events, dead_letters=dict(counts))
     if not quiet:
@@ -164,5 +169,5 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
-    for each in (signal.SIGTERM, signal.SIGINT):
+    for each in _SIGNALS:
         signal.signal(each, handler)
