@@ -26,7 +26,14 @@ from ihomer.connectors.kafka import KafkaSink, KafkaSource
 from ihomer.connectors.uri import open_source
 from ihomer.errors import IhomerError
 from ihomer.instances import Event, Row
-from tools.broker import Broker, BrokerError
+from tools.broker import (
+    KAFKA_JAR,
+    KAFKA_VERSION,
+    Broker,
+    BrokerError,
+    jars_folder,
+    reason_unavailable,
+)
 
 STREAM = "river:yeast"
 PER_SECOND = 400  # slow enough to be watched
@@ -168,7 +175,9 @@ def demonstrate() -> None:
         Something is missing or has failed.
     """
     begin = time.monotonic()
-    print("starting Apache Kafka on loopback ...", flush=True)
+    if reason_unavailable() is None and not (jars_folder() / KAFKA_JAR).is_file():
+        print(f"downloading Kafka {KAFKA_VERSION} to {jars_folder()} (43 MB, once)", flush=True)
+    print(f"starting Apache Kafka {KAFKA_VERSION} on loopback ...", flush=True)
     with Broker() as broker, tempfile.TemporaryDirectory(prefix="ihomer-demo-") as folder:
         for topic in ("events", "predictions"):
             broker.create_topic(topic)
