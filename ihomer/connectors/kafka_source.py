@@ -406,7 +406,7 @@ class KafkaSource(Source):
 
     def _start_at_beginning(self, places: Iterable[Any]) -> None:
         # Asked for and set here, not by `seek_to_beginning`: that only marks the partitions, and
-        # once a consumer stayed silent after it, without an error.
+        # what goes wrong afterwards on the client's own thread is not told.
         places = list(places)
         begins = self._consumer.beginning_offsets(places, timeout_ms=round(1000 * self._timeout_s))
         for place in places:

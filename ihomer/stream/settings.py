@@ -155,7 +155,10 @@ class Settings(BaseSettings):
         64, 1, 65_536, "Largest number of events that are predicted and learned in one step."
     )
     max_wait_ms: int = _number(
-        50, 1, 60_000, "Milliseconds that an incomplete batch waits for further events."
+        50,
+        1,
+        60_000,
+        "Milliseconds that an empty source is waited for at a time; also bounds how late a stop is seen.",
     )
     top_k: int = _number(
         10, 0, 1_000, "How many labels a prediction lists with their scores, best first."
