@@ -158,7 +158,7 @@ class Settings(BaseSettings):
         50,
         1,
         60_000,
-        "Milliseconds that an empty source is waited for at a time; bounds how late a stop is seen.",
+        "Milliseconds that an empty source is waited for at a time, and a stop noticed.",
     )
     top_k: int = _number(
         10, 0, 1_000, "How many labels a prediction lists with their scores, best first."
