@@ -74,7 +74,10 @@ def replay_command(
             "strict": strict,
         },
     )
-    settings = loaded.settings
+    # A configuration's outputs are the daemon's: an evaluation must not write into them unasked.
+    settings = loaded.settings.model_copy(
+        update={"sink": predictions or None, "dead_letters": dead_letters or None}
+    )
 
     from rich.console import Console
 
