@@ -352,7 +352,7 @@ class IHomer(base.MultiLabelClassifier):
             stop = min(n, int(np.searchsorted(learned, before + room)) + 1)
             segment = batch if stop - start == n else batch.slice(start, stop)
             self._run_segment(segment, scores[start:stop], reserve[start:stop])
-            gained = (int(learned[stop - 1]) if stop else 0) - before
+            gained = int(learned[stop - 1]) - before
             self._n_learned += gained
             if gained and self._n_learned % STRIDE == 0:
                 self._adapt()
@@ -377,12 +377,13 @@ class IHomer(base.MultiLabelClassifier):
             if self.drift:
                 self._loss_watch.collect(loss[some] / counted[some])
             if self.partition:
+                self._partitioner.update(batch.y_indptr, batch.y_indices)
+            if self.partition and self.drift:
                 # The nursery's labels, cluster 0, have no place yet: below zero for the monitor.
                 places = self._cluster_of - 1
                 if self._structure.update(batch.y_indptr, batch.y_indices, places):
                     latest = self._structure.latest
                     self._apart |= latest is not None and latest.change < 0
-                self._partitioner.update(batch.y_indptr, batch.y_indices)
 
     # What changes at strides.
 
