@@ -8,7 +8,7 @@ from itertools import combinations
 from ihomer.connectors.base import Record, Sink, Source
 from ihomer.connectors.files.reader import STANDARD
 from ihomer.connectors.memory import MemorySink
-from ihomer.connectors.uri import open_sink, open_sources, parse_uri, same_file
+from ihomer.connectors.uri import open_sink, parse_uri, same_file
 from ihomer.errors import UsageError
 from ihomer.instances import Event
 from ihomer.learners.baselines import make_baseline
@@ -46,11 +46,6 @@ def check_places(sources: Sequence[str], outputs: Iterable[str | None]) -> None:
             raise UsageError("-: found for two outputs, accepted: standard output for one of them")
         if same_file(one, other):
             raise UsageError(f"{other}: found for two outputs, accepted: different files")
-
-
-def open_input(settings: Settings) -> Source:
-    """The sources of `settings` as one stream; raises as `open_sources`."""
-    return open_sources(settings.source)
 
 
 def open_output(uri: str | None, *, envelope: bool = False, append: bool = False) -> Sink | None:

@@ -81,9 +81,9 @@ def replay_command(
 
     from rich.console import Console
 
-    from ihomer.connectors.uri import parse_uri
+    from ihomer.connectors.uri import open_sources, parse_uri
     from ihomer.learners.baselines import BASELINES
-    from ihomer.stream.assemble import check_places, make_processor, open_input, open_output
+    from ihomer.stream.assemble import check_places, make_processor, open_output
     from ihomer.stream.cli.progress import progress, warm_up_with_notice
     from ihomer.stream.replay import replay, series_point, summary
     from ihomer.stream.report import print_report
@@ -100,7 +100,7 @@ def replay_command(
     errors = Console(stderr=True)
     # On the way out, after an error too, the sinks are closed first: what was predicted is kept.
     with ExitStack() as opened:
-        stream = open_input(settings)
+        stream = open_sources(settings.source)
         opened.callback(stream.close)
         # The command's own output is opened before any work is done, so that a mistyped path
         # costs nothing.

@@ -85,7 +85,8 @@ def run_command(
     import structlog
     from rich.console import Console
 
-    from ihomer.stream.assemble import check_places, make_processor, open_input, open_output
+    from ihomer.connectors.uri import open_sources
+    from ihomer.stream.assemble import check_places, make_processor, open_output
     from ihomer.stream.cli.progress import warm_up_with_notice
     from ihomer.stream.daemon import Daemon
     from ihomer.stream.logs import configure_logging
@@ -118,7 +119,7 @@ def run_command(
     warm_up_with_notice(errors, quiet=quiet)
     # On the way out, after an error too, the sinks are closed before the source.
     with ExitStack() as opened:
-        stream = open_input(settings)
+        stream = open_sources(settings.source)
         opened.callback(stream.close)
         predictions = open_output(settings.sink, append=True)
         dead = open_output(settings.dead_letters, envelope=True, append=True)
