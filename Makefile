@@ -55,7 +55,7 @@ lock: $(VENV)/.installed-dev ## Resolve the newest versions that pyproject.toml 
 	@$(BIN)/uv --version > /dev/null 2>&1 || $(PIP) install uv
 	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header \
 		pyproject.toml tools/build.in -o requirements.lock
-	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --extra dev \
+	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --extra dev --extra bench \
 		-c requirements.lock pyproject.toml tools/build.in -o requirements-dev.lock
 
 clean: ## Remove the environment and what tests leave behind

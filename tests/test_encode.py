@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from ihomer.connectors.base import Message, Record
 from ihomer.errors import UsageError
-from ihomer.instances import Event, LabelVocabulary
+from ihomer.instances import Event
 from ihomer.learners.base import Predictions
 from ihomer.stream.encode import encode_predictions
 from ihomer.stream.schemas import load_schema
+from ihomer.vocabulary import LabelVocabulary
 from tests import naive
 
 VALID = jsonschema_rs.validator_for(load_schema("prediction"))

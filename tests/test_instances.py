@@ -19,11 +19,10 @@ from ihomer.instances import (
     Encoder,
     Event,
     Features,
-    FeatureVocabulary,
-    LabelVocabulary,
     Row,
     Value,
 )
+from ihomer.vocabulary import FeatureVocabulary, LabelVocabulary
 
 NAMES = [f"name {i}" for i in range(12)]
 
@@ -224,7 +223,7 @@ def test_an_event_may_cross_the_bound() -> None:
 
 def test_hashed_columns_are_the_same_in_every_process() -> None:
     code = (
-        "from ihomer.instances import FeatureVocabulary as V\n"
+        "from ihomer.vocabulary import FeatureVocabulary as V\n"
         "v = V(40); v.ids([f'n{i}' for i in range(40)], add=True)\n"
         "keys = [f'späte {i}' for i in range(20)] + [('a', f'{i}') for i in range(20)]\n"
         "print(v.ids(keys, add=True).tolist())"

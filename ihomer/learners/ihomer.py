@@ -26,7 +26,6 @@ from ihomer.instances import (
     Features,
     FloatArray,
     IntArray,
-    NewLabels,
     Row,
 )
 from ihomer.learners.base import Predictions
@@ -39,6 +38,7 @@ from ihomer.learners.partition.base import Partitioner
 from ihomer.learners.partition.cooccurrence import Cooccurrence
 from ihomer.learners.partition.jaccard import JaccardPartitioner
 from ihomer.learners.scaling import Scaler
+from ihomer.vocabulary import NewLabels
 
 _LARGEST_STEP = 1000.0  # far past any use, and weights stay finite
 
