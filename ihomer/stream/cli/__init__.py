@@ -1,4 +1,4 @@
-"""The command line: ``ihomer run``, ``replay``, ``config``, ``doctor``.
+"""The command line: ``ihomer run``, ``replay``, ``config``, ``data``, ``doctor``.
 
 It turns flags into settings, errors into one line and an exit code, and leaves the work to others.
 Exit codes: 0 done; 2 usage or configuration; 65 input; 69 a service does not answer; 70 a defect
@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 import ihomer
 from ihomer.errors import EXIT_INTERNAL, EXIT_OK, IhomerError
 from ihomer.stream.cli.config import config_app
+from ihomer.stream.cli.data import data_app
 from ihomer.stream.cli.doctor import doctor
 from ihomer.stream.cli.replay import replay_command
 from ihomer.stream.cli.run import run_command
@@ -77,6 +78,7 @@ app.command(
 )(run_command)
 app.command("replay", epilog="Example: ihomer replay emotions.arff.gz --json -")(replay_command)
 app.add_typer(config_app)
+app.add_typer(data_app)
 app.command("doctor", epilog="Example: ihomer doctor --source kafka://localhost:9092/events")(
     doctor
 )
