@@ -408,3 +408,12 @@ def test_nothing_grows_with_time_alone(drift: bool) -> None:
         if model.n_learned % 64 == 0:
             sizes.append(len(pickle.dumps(model)))
     assert sizes[-1] < sizes[1] * 1.1
+
+
+def test_a_label_that_was_never_on_is_predicted_off() -> None:
+    model = IHomer(labels=["a", "b"])
+    assert model.predict_one({"x": 1.0}) == {"a": False, "b": False}
+    model.learn_one({"x": 1.0}, {"a": True, "b": False, "c": False})
+    assert model.predict_one({"x": 1.0}) == {"a": True, "b": False, "c": False}
+    # Its probability is still that of a label of which nothing is known.
+    assert 0.0 < model.predict_proba_one({"x": 1.0})["c"][True] < 1.0

@@ -38,11 +38,13 @@ def test_matrices_are_the_loop(kind: str) -> None:
     X, Y = matrices(150, 1)
     names = [f"label {j}" for j in range(4)]
     loop, model = IHomer(labels=names), IHomer()
-    expected = []
+    expected, decisions = [], []
     for x, y in zip(X, Y, strict=True):
         features = dict(zip("abcdef", x.tolist(), strict=True))
         found = loop.predict_proba_one(features)
         expected.append([found[name][True] for name in names])
+        decided = loop.predict_one(features)
+        decisions.append([decided[name] for name in names])
         loop.learn_one(features, dict(zip(names, y.tolist(), strict=True)))
     make = FORMATS[kind]
     parts = [
@@ -52,7 +54,7 @@ def test_matrices_are_the_loop(kind: str) -> None:
     probabilities = np.concatenate([part[1] for part in parts])
     np.testing.assert_array_equal(probabilities, expected)
     on = np.concatenate([part[0] for part in parts])
-    np.testing.assert_array_equal(on, probabilities >= 0.5)
+    np.testing.assert_array_equal(on, decisions)
     assert_same_model(model, loop)
 
 

@@ -204,12 +204,17 @@ class IHomer(base.MultiLabelClassifier):
             A value of `x` is infinite or of no accepted type.
         """
         del kwargs
-        return {label: {False: 1.0 - p, True: p} for label, p in self._probabilities(x).items()}
+        found, _ = self._probabilities(x)
+        return {label: {False: 1.0 - p, True: p} for label, p in found.items()}
 
     def predict_one(self, x: Features, **kwargs: Any) -> dict[Any, bool]:
-        """Whether each known label is predicted; raises as `predict_proba_one`."""
+        """Whether each known label is predicted; raises as `predict_proba_one`.
+
+        A label that has never been on is predicted off, whatever its probability.
+        """
         del kwargs
-        return {label: p >= self.threshold for label, p in self._probabilities(x).items()}
+        found, unseen = self._probabilities(x)
+        return {label: p >= self.threshold and label not in unseen for label, p in found.items()}
 
     def rank_one(self, x: Features, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable labels with their probabilities, ties by name.
@@ -219,8 +224,8 @@ class IHomer(base.MultiLabelClassifier):
         MalformedEventError
             As `predict_proba_one`.
         """
-        ranked = sorted(self._probabilities(x).items(), key=lambda item: (-item[1], item[0]))
-        return ranked[:k]
+        found, _ = self._probabilities(x)
+        return sorted(found.items(), key=lambda item: (-item[1], item[0]))[:k]
 
     def learn_one(
         self,
@@ -245,7 +250,8 @@ class IHomer(base.MultiLabelClassifier):
         with self._lock:
             self._run(self._encoder.encode([Event(0, x, on, off)]))
 
-    def _probabilities(self, x: Features) -> dict[str, float]:
+    def _probabilities(self, x: Features) -> tuple[dict[str, float], set[str]]:
+        """Probabilities of all known labels, and which of them have no score of their own yet."""
         with self._lock:
             # In this order, because a writer may be encoding its next batch meanwhile.
             waiting = self._encoder.labels.unseen()
@@ -253,11 +259,15 @@ class IHomer(base.MultiLabelClassifier):
             names = self._encoder.labels.names()[: batch.n_labels]
             predictions, reserve = self._run(batch)
         # A label that has been encoded but not learned has no score of its own yet.
-        scores = np.where(np.isnan(predictions.scores[0]), reserve, predictions.scores[0])
+        without = np.isnan(predictions.scores[0])
+        scores = np.where(without, reserve, predictions.scores[0])
         found = dict(zip(names, scores.tolist(), strict=True))
+        unseen = {name for name, missing in zip(names, without.tolist(), strict=True) if missing}
         for name in waiting:
-            found.setdefault(name, float(reserve[0]))
-        return found
+            if name not in found:
+                found[name] = float(reserve[0])
+                unseen.add(name)
+        return found, unseen
 
     # Batches.
 
@@ -331,11 +341,14 @@ class IHomer(base.MultiLabelClassifier):
                 self._encoder.add(Event(t, row, [y_names[j] for j in y_rows.indices[a:b]]))
             predictions, reserve = self._run(self._encoder.take())
             ids = [labels.get(name) for name in y_names]
-        probabilities = np.empty((n, n_labels))
+        predicted = np.zeros((n, n_labels), dtype=np.bool_)
+        probabilities = np.tile(reserve[:, None], n_labels)
         for j, label in enumerate(ids):
-            column = reserve if label is None else predictions.scores[:, label]
-            probabilities[:, j] = np.where(np.isnan(column), reserve, column)
-        return probabilities >= self.threshold, probabilities
+            if label is not None:
+                column = predictions.scores[:, label]
+                predicted[:, j] = predictions.on[:, label]
+                probabilities[:, j] = np.where(np.isnan(column), reserve, column)
+        return predicted, probabilities
 
     def _run(self, batch: Batch) -> tuple[Predictions, FloatArray]:
         """Predictions of a batch, and for each event the probability of a label never seen."""
