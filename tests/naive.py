@@ -257,3 +257,16 @@ def average_linkage(
         merges.append((a, b, apart(a, b)))
         groups = [group for group in groups if group not in (a, b)] + [a | b]
     return merges
+
+
+def drift_weight(how: str, t: int, start: int, width: int, period: int) -> float:
+    """Weight of the new state at event t, each kind from its definition."""
+    if t < start:
+        return 0.0
+    if how == "blip":
+        return 1.0 if t < start + width else 0.0
+    if how == "recurring":
+        return 1.0 if ((t - start) // period) % 2 == 0 else 0.0
+    if how == "sudden" or t >= start + width:
+        return 1.0
+    return (t - start + 0.5) / width

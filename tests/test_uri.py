@@ -61,6 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("a.arff?xml=a+b.xml", ("file", "a.arff", {"xml": "a+b.xml"})),
         ("river:yeast", ("river", "yeast", {})),
         ("memory:a/b c", ("memory", "a/b c", {})),
+        ("synthetic:text?seed=1", ("synthetic", "synthetic:text?seed=1", {})),
         ("kafka://h:1,i:2/t?group=g", ("kafka", "kafka://h:1,i:2/t?group=g", {})),
     ],
 )
@@ -97,6 +98,8 @@ def test_an_existing_xml_file_of_the_literal_name_wins(folder: Path) -> None:
         ("file://host/a.jsonl", ["a host"]),
         ("river:", ["no name", "river:NAME"]),
         ("memory:", ["no name", "memory:NAME"]),
+        ("synthetic:", ["no name", "synthetic:NAME"]),
+        ("synthetic:cubic", ["'cubic'", "synthetic:linear"]),
         ("river:music", ["'music'", "river:yeast"]),
         ("river:yeast?limit=5", ["'limit'", "none"]),
         ("memory:absent", ["memory:absent", "no such name"]),

@@ -10,6 +10,7 @@ configuration key accepts the same words.
                                        beats the extension, ``?xml=PATH`` names ARFF's labels.
 ``river:NAME``                         a multi-label data set that comes with river
 ``memory:NAME``                        a channel that this process has made
+``synthetic:NAME?key=value&...``       a generated stream; `ihomer.connectors.synthetic` lists them
 ``kafka://HOST:PORT[,...]/TOPIC?...``  a topic
 =====================================  ==========================================================
 
@@ -38,7 +39,7 @@ from ihomer.connectors.files.sink import FileSink
 from ihomer.connectors.river_data import RiverSource
 from ihomer.errors import InputError, UsageError
 
-SCHEMES = ("file", "river", "memory", "kafka")
+SCHEMES = ("file", "river", "memory", "synthetic", "kafka")
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".arff": "arff"}
 
 # Two letters at least: one is a drive of Windows.
@@ -54,9 +55,11 @@ class Location(NamedTuple):
     scheme
         One of `SCHEMES`.
     path
-        File name, ``-``, or the name behind the scheme; for Kafka the whole URI.
+        File name, ``-``, or the name behind the scheme; for Kafka and generated
+        streams the whole URI.
     parameters
-        What stood behind the ``?``, decoded; empty for Kafka, which reads its own.
+        What stood behind the ``?``, decoded; empty for Kafka and generated streams, which read
+        their own.
     """
 
     scheme: str
@@ -87,7 +90,7 @@ def parse_uri(uri: str) -> Location:
     if match is None:
         return _file(uri, uri, escapes=False)
     scheme, rest = match[1].lower(), match[2]
-    if scheme == "kafka":
+    if scheme in ("kafka", "synthetic") and rest:
         return Location(scheme, uri, {})
     if scheme == "file":
         # file:///a/b is the same as file:/a/b; a host has no meaning here.
@@ -134,6 +137,10 @@ def open_source(uri: str, *, max_line_bytes: int = DEFAULT_MAX_LINE_BYTES) -> So
         from ihomer.connectors.kafka import KafkaSource  # only those with a broker wait for it
 
         return KafkaSource.from_uri(uri)
+    if scheme == "synthetic":
+        from ihomer.connectors.synthetic import SyntheticSource  # it needs scipy, which is slow
+
+        return SyntheticSource.from_uri(uri)
     if _format(uri, location) == "arff":
         return ArffSource(path, xml=parameters.get("xml"), max_line_bytes=max_line_bytes)
     if "xml" in parameters:
