@@ -1,0 +1,255 @@
+"""A worker process: one task in, one cell out.
+
+In: a `Task` as JSON on standard input. Out: lines of JSON on standard output, ``{"progress": n}``
+while it goes on and ``{"cell": {...}}`` at the end. It is here so that every cell has a process of
+its own: its peak memory is its own, and a peer that breaks takes nothing with it.
+
+Run by `bench.grid`, never by people.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from bench import recovery
+from bench.learners import Learner, parse_learner
+from bench.passes import Pass
+from bench.results import Cell
+from bench.streams import Stream
+from bench.task import Task
+from ihomer.errors import IhomerError
+from ihomer.stream.assemble import warm_up
+from ihomer.stream.latency import Latencies
+from ihomer.stream.replay import peak_rss_mb
+
+POINTS = 100  # of a series
+
+_LATENCY_EVENTS = 2_000
+_LATENCY_SECONDS = 2.0
+
+Progress = Callable[[int], None]
+
+
+def measure(task: Task, on_progress: Progress = lambda _: None) -> Cell:
+    """The cell of `task`; what goes wrong is its status, not an exception."""
+    cell = Cell(task.stream, task.learner, task.seed, task.shuffle, extra=dict(task.options))
+    try:
+        learner = parse_learner(task.learner)
+        reason = learner.missing()
+        if reason is not None:
+            cell.status, cell.reason = "unavailable", reason
+            return cell
+        stream = task.open()
+        if learner.own:
+            warm_up()
+        MEASUREMENTS[task.command](task, stream, learner, cell, on_progress)
+    except IhomerError as error:
+        cell.status, cell.reason = "failed", str(error)
+    except Exception as error:  # noqa: BLE001 - a peer may raise anything; its cell says what
+        cell.status, cell.reason = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
+    return cell
+
+
+def _describe(cell: Cell, stream: Stream, on_progress: Progress) -> None:
+    survey = stream.survey(on_progress)
+    cell.length = survey.length
+    cell.labels, cell.features = len(survey.shape.labels), survey.shape.features
+
+
+def _conclude(cell: Cell, run: Pass, seconds: float, passes: int) -> None:
+    cell.events = run.events
+    cell.measures = run.result()
+    cell.seconds, cell.passes = seconds, passes
+    cell.events_per_second = run.events / seconds if seconds > 0 else math.nan
+    cell.peak_rss_mb = max(peak_rss_mb(), _peak_of_children_mb())
+    cell.model_bytes = run.model_bytes
+    if run.timed_out:
+        cell.status = "time-limit"
+        cell.reason = f"stopped after {run.events:,} of {cell.length:,} events"
+
+
+def _accuracy(
+    task: Task, stream: Stream, learner: Learner, cell: Cell, on_progress: Progress
+) -> None:
+    """Measures over the whole stream, and a series."""
+    stream.keep()
+    _describe(cell, stream, lambda _: None)
+    every = max(10, math.ceil(cell.length / POINTS))
+    run = Pass(stream, learner, task.seed, task.time_limit, min(every, learner.batch_size))
+    due = every
+    for _ in run.run():
+        on_progress(run.events)
+        if run.events >= due:
+            cell.series.append(run.point())
+            due = run.events + every
+    _conclude(cell, run, run.seconds, 1)
+    cell.extra["counts"] = run.candidate.counts()
+    cell.extra["clusters"] = len(run.candidate.clusters())
+
+
+def _throughput(
+    task: Task, stream: Stream, learner: Learner, cell: Cell, on_progress: Progress
+) -> None:
+    """Passes with fresh models until they are long enough to be timed; one event at a time too."""
+    stream.keep()
+    _describe(cell, stream, lambda _: None)
+    seconds: list[float] = []
+    while True:
+        left = task.time_limit - sum(seconds)
+        run = Pass(stream, learner, task.seed, left)
+        run.finish(on_progress)
+        if run.timed_out and seconds:
+            break  # the passes before this one are what was measured
+        seconds.append(run.seconds)
+        last = run
+        if run.timed_out or sum(seconds) >= task.min_seconds:
+            break
+    _conclude(cell, last, statistics.median(seconds), len(seconds))
+    cell.extra["pass_seconds"] = seconds
+    cell.extra.update(_latency(stream, learner, task.seed))
+
+
+def _latency(stream: Stream, learner: Learner, seed: int) -> dict[str, float]:
+    """Quantiles of the time to predict and learn one event that comes alone, in microseconds."""
+    run = Pass(stream, learner, seed, _LATENCY_SECONDS, batch_size=1)
+    latencies = Latencies()
+    before = 0.0
+    for _ in run.run():
+        latencies.add(run.candidate.seconds - before)
+        before = run.candidate.seconds
+        if run.events >= _LATENCY_EVENTS:
+            break
+    return {
+        "p50_us": 1e6 * latencies.quantile(0.5),
+        "p99_us": 1e6 * latencies.quantile(0.99),
+        "latency_events": run.events,
+    }
+
+
+def _memory(
+    task: Task, stream: Stream, learner: Learner, cell: Cell, on_progress: Progress
+) -> None:
+    """Size of process and model over the events; the stream is not kept in memory."""
+    cell.extra["idle_rss_mb"] = _rss_mb()
+    length = task.limit or _length(stream)
+    every = max(64, math.ceil((length or 100_000) / POINTS))
+    run = Pass(stream, learner, task.seed, task.time_limit, min(every, learner.batch_size))
+    due = every
+    for _ in run.run():
+        on_progress(run.events)
+        if run.events >= due:
+            own = run.candidate.model_bytes if learner.own else None
+            cell.series.append(
+                {
+                    "events": run.events,
+                    "rss_mb": _rss_mb(),
+                    "model_bytes": own,
+                    "seconds": run.seconds,
+                }
+            )
+            due = run.events + every
+    cell.length = length or run.events
+    cell.labels = len(run.encoder.labels)
+    cell.features = run.encoder.features.columns
+    _conclude(cell, run, run.seconds, 1)
+
+
+def _drift(task: Task, stream: Stream, learner: Learner, cell: Cell, on_progress: Progress) -> None:
+    """Recovery after every planted change, alarms, agreement of the partition with the truth."""
+    stream.keep()
+    _describe(cell, stream, lambda _: None)
+    run = recovery.run(stream, learner, task, cell, on_progress)
+    _conclude(cell, run, run.seconds, 1)
+
+
+def _threads(
+    task: Task, stream: Stream, learner: Learner, cell: Cell, on_progress: Progress
+) -> None:
+    """Several models on streams of their own, each on a thread; all of them together."""
+    stream.keep()
+    _describe(cell, stream, lambda _: None)
+    count = int(task.options["value"])
+    best = math.inf
+    started = time.perf_counter()
+    passes = 0
+    while time.perf_counter() - started < task.min_seconds or not passes:
+        runs = [Pass(stream, learner, task.seed, task.time_limit) for _ in range(count)]
+        prepared = [list(stream.batches(run.encoder, learner.batch_size)) for run in runs]
+        with ThreadPoolExecutor(count) as pool:
+            start = time.perf_counter()
+            list(pool.map(lambda run, batches: run.over(batches), runs, prepared))
+            best = min(best, time.perf_counter() - start)
+        passes += 1
+        on_progress(passes * cell.length * count)
+    _conclude(cell, runs[0], best, passes)
+    cell.events *= count
+    cell.events_per_second *= count
+
+
+def _length(stream: Stream) -> int | None:
+    source = stream.open()
+    try:
+        return source.length
+    finally:
+        source.close()
+
+
+def _peak_of_children_mb() -> float:
+    """Largest resident set of a child that has ended, in MB: a peer in another language is one."""
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def _rss_mb() -> float:
+    """Resident set of this process now, in MB of 10^6 bytes; its peak where that is unknown."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - no file
+            for line in status:
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        pass  # a system without /proc
+    return peak_rss_mb()
+
+
+MEASUREMENTS: dict[str, Callable[[Task, Stream, Learner, Cell, Progress], None]] = {
+    "accuracy": _accuracy,
+    "throughput": _throughput,
+    "memory": _memory,
+    "drift": _drift,
+    "threads": _threads,
+}
+
+
+def main() -> None:
+    """Read a task, write progress and the cell."""
+    task = Task(**json.load(sys.stdin))
+    shown = time.monotonic()
+
+    def on_progress(events: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= 0.5:
+            shown = time.monotonic()
+            _write({"progress": events})
+
+    _write({"cell": asdict(measure(task, on_progress))})
+
+
+def _write(found: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The learners of a benchmark by name: ihomer with any parameters, its baselines, the peers.
+
+In: a word such as ``ihomer``, ``ihomer?partition=false``, ``majority`` or ``river-br-lr``, or
+``package.module:Name`` for a learner of somebody's own with river's interface. Out: a
+`Learner` that makes a fresh `Candidate` for a stream. It is here so that every command takes the
+same words and every learner its own defaults.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from bench.candidate import Candidate, Native, declare_all
+from bench.peers import PEERS, PeerInfo, imported
+from bench.streams import Stream
+from ihomer.errors import UsageError
+from ihomer.instances import Encoder
+from ihomer.learners.baselines import BASELINES, make_baseline
+from ihomer.learners.ihomer import IHomer
+
+IHOMER = "ihomer"
+OWN = (IHOMER, *BASELINES)
+GROUPS = {
+    "own": OWN,
+    "baselines": BASELINES,
+    "river": tuple(name for name in PEERS if name.startswith("river-")),
+    "moa": tuple(name for name in PEERS if name.startswith("moa-")),
+    "all": (*OWN, *PEERS),
+}
+
+
+class _OwnIHomer(Native):
+    """IHomer with what it says of itself."""
+
+    learner: IHomer
+
+    @property
+    def model_bytes(self) -> int:
+        """See `Candidate.model_bytes`."""
+        return self.learner.memory_bytes
+
+    def counts(self) -> dict[str, int]:
+        """See `Candidate.counts`."""
+        return self.learner.counts
+
+    def clusters(self) -> list[list[str]]:
+        """See `Candidate.clusters`."""
+        return [sorted(cluster) for cluster in self.learner.clusters()]
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A learner by its word.
+
+    Attributes
+    ----------
+    word
+        As given, for tables.
+    name
+        The word without parameters.
+    parameters
+        For `IHomer`.
+    """
+
+    word: str
+    name: str
+    parameters: dict[str, Any]
+
+    @property
+    def own(self) -> bool:
+        """Whether it is one of ours, compiled and fast."""
+        return self.name in OWN
+
+    @property
+    def seeded(self) -> bool:
+        """Whether its result may depend on its seed; if not, one seed is run."""
+        return self.name not in BASELINES
+
+    @property
+    def batch_size(self) -> int:
+        """Events between two looks at the clock; no result depends on it."""
+        return 256 if self.own else 16
+
+    def missing(self) -> str | None:
+        """Why it cannot run here; None: it can."""
+        return None if self.own else self._peer().missing()
+
+    def _peer(self) -> PeerInfo:
+        return imported(self.name) if ":" in self.name else PEERS[self.name]
+
+    def make(self, stream: Stream, seed: int) -> tuple[Candidate, Encoder]:
+        """A fresh candidate and the encoder that makes its batches."""
+        if self.name == IHOMER:
+            model = IHomer(**{"labels": stream.declared() or None, "seed": seed, **self.parameters})
+            return _OwnIHomer(model), model.encoder
+        if self.name in BASELINES:
+            encoder = Encoder(stream.declared())
+            return Native(make_baseline(self.name, encoder)), encoder
+        shape = stream.survey().shape
+        encoder = Encoder(shape.labels)
+        declare_all(encoder, shape.labels)
+        return self._peer().factory(shape, encoder, seed), encoder
+
+
+def parse_learner(word: str) -> Learner:
+    """The learner that `word` names.
+
+    Raises
+    ------
+    UsageError
+        There is none, or it takes no such parameter.
+
+    Examples
+    --------
+    >>> parse_learner("ihomer?partition=false&step=0.5").parameters
+    {'partition': False, 'step': 0.5}
+    """
+    name, _, query = word.partition("?")
+    if ":" in name:
+        imported(name)  # complains where there is no such thing
+    elif name not in GROUPS["all"]:
+        raise UsageError(
+            f"learner: found {name!r}, accepted: {', '.join(GROUPS['all'])},"
+            f" package.module:Name, or a group: {', '.join(GROUPS)}"
+        )
+    accepted = inspect.signature(IHomer).parameters if name == IHOMER else {}
+    parameters: dict[str, Any] = {}
+    for key, text in parse_qsl(query, keep_blank_values=True):
+        if key not in accepted:
+            words = ", ".join(accepted) or "none"
+            raise UsageError(f"{word}: found parameter {key!r}, accepted: {words}")
+        parameters[key] = _value(text)
+    if query and not parameters:
+        raise UsageError(f"{word}: found {query!r}, accepted: name=value")
+    return Learner(word, name, parameters)
+
+
+def expand(words: Sequence[str]) -> list[Learner]:
+    """Learners behind `words`, which may hold groups and commas; each once, in order."""
+    names = [name for word in words for name in word.split(",") if name]
+    return [
+        parse_learner(name)
+        for name in dict.fromkeys(n for name in names for n in GROUPS.get(name, (name,)))
+    ]
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
