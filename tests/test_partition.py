@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
@@ -172,6 +172,7 @@ def test_labels_that_are_no_longer_seen_follow_their_company() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([1, 3, 5, 20, 24]), st.integers(0, 3))
+@example(369, 3, 0)  # a label that joins later may come first by name
 def test_clusters_cover_the_placed_labels_once_and_keep_to_their_limits(
     seed: int, largest: int, smallest: int
 ) -> None:

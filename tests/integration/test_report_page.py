@@ -15,6 +15,7 @@ from bench.report import writer
 from bench.results import Document
 from tests import report_documents as made_up
 
+pytestmark = pytest.mark.integration
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 STREAMS = ("flags", "foodtruck", "emotions", "yeast", "20ng", "scene")
 LEARNERS = ("ihomer", "river-br-lr", "river-br-knn", "no-change", "majority")

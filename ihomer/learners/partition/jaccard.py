@@ -185,10 +185,10 @@ class JaccardPartitioner:
         return _with_former_company(groups, served)
 
     def _serve(self, groups: GroupArray, order: npt.NDArray[np.int64]) -> bool:
-        clusters = [order[groups == k].tolist() for k in np.unique(groups[groups >= 0])]
+        ranked = [np.flatnonzero(groups == k) for k in np.unique(groups[groups >= 0])]
         # Largest first, then by the name that comes first.
-        clusters.sort(key=lambda cluster: -len(cluster))
-        clusters = [sorted(cluster) for cluster in clusters]
+        ranked.sort(key=lambda cluster: (-len(cluster), cluster[0]))
+        clusters = [sorted(order[cluster].tolist()) for cluster in ranked]
         changed = clusters != self._clusters
         self._clusters = clusters
         self._cluster_of = np.full(len(order), -1, dtype=np.int32)
