@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test test-unit lint check kafka demo lock clean
+.PHONY: help run test test-unit lint check kafka demo bench bench-quick bench-check lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -29,11 +29,11 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 run: $(VENV)/.installed ## Replay the bundled Yeast stream; predictions go to predictions.jsonl
 	@$(BIN)/ihomer replay river:yeast --predictions predictions.jsonl
 
-test: check ## Check style, types and floors, then run all tests
-	@$(BIN)/python -m pytest -q
+test: check test-unit ## Check style, types and floors, then run all tests
+	@$(BIN)/python -m pytest -q -m integration tests/integration
 
-test-unit: $(VENV)/.installed-dev ## Run the tests that need no broker
-	@$(BIN)/python -m pytest -q -m "not integration"
+test-unit: $(VENV)/.installed-dev ## Run the tests that need no broker, JDK or browser, on all cores
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not integration"
 
 check: $(VENV)/.installed-dev ## Check style, types and the import contract
 	@$(BIN)/ruff check -q .
@@ -50,6 +50,18 @@ kafka: $(VENV)/.installed ## Start a Kafka broker on loopback (Java 17 or newer;
 
 demo: $(VENV)/.installed ## Push Yeast through a broker and a daemon, and watch
 	@$(BIN)/python -m tools.demo
+
+# The folder with the public data sets; without one, the user's folder (ihomer data fetch).
+DATA ?= $(firstword $(IHOMER_DATA_DIR) $(wildcard ../shared/data))
+
+bench: $(VENV)/.installed-dev ## Measure everything, then write the report (a night); DATA=FOLDER
+	@$(BIN)/python -m bench.run $(if $(DATA),--data $(DATA))
+
+bench-quick: $(VENV)/.installed-dev ## The same within ten minutes on two cores; DATA=FOLDER
+	@$(BIN)/python -m bench.run --quick $(if $(DATA),--data $(DATA))
+
+bench-check: $(VENV)/.installed-dev ## Compare every learner's scores with those on file
+	@$(BIN)/python -m bench.check
 
 lock: $(VENV)/.installed-dev ## Resolve the newest versions that pyproject.toml allows
 	@$(BIN)/uv --version > /dev/null 2>&1 || $(PIP) install uv
