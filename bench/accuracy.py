@@ -8,6 +8,7 @@ at once (`bench.throughput` measures).
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.command import (
@@ -22,6 +23,11 @@ from bench.command import (
 )
 from bench.report.reference import read_reference
 from bench.report.terminal import print_accuracy
+from bench.results import Cell
+from bench.streams import GENERATED
+from ihomer.learners.baselines import BASELINES
+
+RATIOS = ("subset_accuracy", "hamming_loss", "micro_f1", "macro_f1", "example_f1")
 
 
 def main() -> None:
@@ -32,10 +38,47 @@ def main() -> None:
     arguments = parser.parse_args()
     errors = console(errors=True)
     tasks = make_tasks("accuracy", arguments)
-    document = run_document("accuracy", tasks, arguments, arguments.jobs, errors)
+    reference = mlhat_figures(results_folder(arguments))
+    document = run_document(
+        "accuracy",
+        tasks,
+        arguments,
+        arguments.jobs,
+        errors,
+        lambda cells: add_ratios(cells, reference),
+    )
     if not arguments.quiet:
         out = errors if arguments.json == "-" else console()
-        print_accuracy(document.cells, out, mlhat_figures(results_folder(arguments)))
+        print_accuracy(document.cells, out, reference)
+
+
+def add_ratios(cells: Sequence[Cell], reference: Mapping[str, Mapping[str, float]]) -> None:
+    """Put the ratios to MLHAT's re-run and to the better baseline into ``extra["ratios"]``.
+
+    By measure; the better baseline is taken measure by measure among those run on the same stream
+    in the same order. What would be divided by 0 is left out.
+    """
+    done = [cell for cell in cells if cell.status == "done"]
+    for cell in done:
+        others = [
+            other.measures
+            for other in done
+            if other.learner in BASELINES
+            and (other.stream, other.shuffle) == (cell.stream, cell.shuffle)
+            # Of a generated stream another seed is another stream; baselines have none themselves.
+            and (other.seed == cell.seed or not cell.stream.startswith(GENERATED))
+        ]
+        found: dict[str, dict[str, float]] = {"mlhat": {}, "better_baseline": {}}
+        for key in RATIOS:
+            choose = min if key == "hamming_loss" else max
+            bars = {
+                "mlhat": reference.get(cell.stream, {}).get(key) if cell.shuffle is None else None,
+                "better_baseline": choose((m[key] for m in others), default=None),
+            }
+            for name, bar in bars.items():
+                if bar:
+                    found[name][key] = cell.measures[key] / bar
+        cell.extra["ratios"] = found
 
 
 def mlhat_figures(folder: Path | None) -> dict[str, dict[str, float]]:

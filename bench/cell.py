@@ -117,7 +117,8 @@ def _throughput(
             break
     _conclude(cell, last, statistics.median(seconds), len(seconds))
     cell.extra["pass_seconds"] = seconds
-    cell.extra.update(_latency(stream, learner, task.seed))
+    if "axis" not in task.options:
+        cell.extra.update(_latency(stream, learner, task.seed))
 
 
 def _latency(stream: Stream, learner: Learner, seed: int) -> dict[str, float]:

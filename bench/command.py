@@ -20,7 +20,7 @@ from rich.console import Console
 from bench import learners as known_learners
 from bench import streams as known_streams
 from bench.grid import Partial, run_tasks
-from bench.results import Document
+from bench.results import Cell, Document
 from bench.task import Task
 from ihomer.errors import IhomerError, InputError, UsageError
 
@@ -195,9 +195,25 @@ def make_tasks(command: str, arguments: argparse.Namespace, **more: Any) -> list
 
 
 def run_document(
-    command: str, tasks: Sequence[Task], arguments: argparse.Namespace, jobs: int, console: Console
+    command: str,
+    tasks: Sequence[Task],
+    arguments: argparse.Namespace,
+    jobs: int,
+    console: Console,
+    complete: Callable[[Sequence[Cell]], None] = lambda _: None,
 ) -> Document:
     """Run `tasks`, write the document that ``--json`` asks for, and return it.
+
+    Parameters
+    ----------
+    command
+        See `Document`.
+    tasks, jobs, console
+        See `run_tasks`.
+    arguments
+        What the command was told; kept in the document.
+    complete
+        Adds to the cells what only all of them together tell.
 
     Raises
     ------
@@ -214,6 +230,7 @@ def run_document(
         if path is not None:
             console.print(f"interrupted; the same command goes on from {path}.partial")
         raise
+    complete(cells)
     shown = {
         key: value
         for key, value in vars(arguments).items()

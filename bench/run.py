@@ -86,7 +86,7 @@ def quick_steps(folder: Path | None) -> list[Step]:
                 "--learners",
                 "river-br-lr,river-br-hat,moa-mlht",
                 "--time-limit",
-                "8",
+                "4",
             ),
         ),
         Step(
@@ -94,9 +94,9 @@ def quick_steps(folder: Path | None) -> list[Step]:
             "throughput",
             ("--streams", timed, "--learners", "ihomer,river-br-lr", "--time-limit", "10"),
         ),
-        Step("scaling", "scaling", ("--quick",)),
+        Step("scaling", "scaling", ("--quick", "--min-seconds", "0.5")),
         Step("memory", "memory", ("--learners", "ihomer")),
-        Step("drift", "drift", ("--learners", "ihomer,no-change,majority")),
+        Step("drift", "drift", ("--learners", "ihomer,no-change")),
     ]
 
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from rich.console import Console
 
-from bench import grid
+from bench import accuracy, grid
 from bench.command import make_parser, make_tasks, numbers, run_document
 from bench.grid import Forecast, Partial, digest, run_task, run_tasks
 from bench.results import Cell, read_document
@@ -181,3 +181,23 @@ def test_progress_of_a_worker_is_json_lines() -> None:
         check=True,
     )
     assert list(orjson.loads(done.stdout.splitlines()[-1])) == ["cell"]
+
+
+def test_ratios_are_to_the_better_baseline_and_to_the_re_run() -> None:
+    def cell(learner: str, subset: float, hamming: float, shuffle: int | None = None) -> Cell:
+        found = dict.fromkeys(accuracy.RATIOS, 0.0)
+        found.update(subset_accuracy=subset, hamming_loss=hamming)
+        return Cell("s", learner, 1, shuffle, measures=found)
+
+    cells = [
+        cell("ihomer", 0.6, 0.1),
+        cell("majority", 0.3, 0.4),
+        cell("no-change", 0.2, 0.2),
+        cell("ihomer", 0.5, 0.1, shuffle=1),
+    ]
+    accuracy.add_ratios(cells, {"s": {"subset_accuracy": 0.5, "hamming_loss": 0.2}})
+    found = cells[0].extra["ratios"]
+    assert found["better_baseline"] == pytest.approx({"subset_accuracy": 2.0, "hamming_loss": 0.5})
+    assert found["mlhat"] == pytest.approx({"subset_accuracy": 1.2, "hamming_loss": 0.5})
+    # The re-run is in file order, and no baseline was run on this shuffle.
+    assert cells[3].extra["ratios"] == {"mlhat": {}, "better_baseline": {}}

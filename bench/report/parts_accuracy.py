@@ -39,13 +39,13 @@ def about(context: Context) -> Section:
     if context.quick:
         body.append(
             paragraph(
-                "A quick run, made to see that everything works: few streams, short prefixes or"
-                " short time limits. Do not quote its figures.",
+                "A quick run: our own learners on full streams, peers under a short time limit,"
+                " few repetitions. Quote the figures of a full run.",
                 "warning",
             )
         )
     for document in context.run.documents:
-        lines: list[tuple[str, str]] = [("made", document.made)]
+        lines: list[tuple[str, str]] = []
         for title, found in (
             ("machine", document.machine),
             ("versions", document.versions),
@@ -55,9 +55,10 @@ def about(context: Context) -> Section:
         counts: dict[str, int] = {}
         for cell in document.cells:
             counts[cell.status] = counts.get(cell.status, 0) + 1
-        lines.append(("cells", ", ".join(f"{n} {status}" for status, n in counts.items())))
+        cells = ", ".join(f"{n} {status}" for status, n in counts.items())
         listed = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in lines)
-        body.append(f"<h3>{escape(document.command)}</h3>\n<dl>{listed}</dl>\n")
+        summary = f"{document.command}: {cells}; made {document.made}"
+        body.append(details(summary, f"<dl>{listed}</dl>\n"))
     if not context.run.documents:
         body.append(paragraph("No documents were given."))
     if context.run.superseded:

@@ -196,11 +196,11 @@ def _why(found: Group) -> str:
 
 
 def _print_reasons(groups: Groups, console: Console) -> None:
-    """One line for each reason of cells that are not done, however many cells have it."""
+    """One line for each reason why cells have no figures, however many cells have it."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for found in groups.values():
         for cell in found.cells:
-            if cell.status != "done" and cell.reason:
+            if cell.status in ("failed", "unavailable"):
                 counts[cell.learner, cell.status, cell.reason] += 1
     for (learner, status, reason), n in counts.items():
         console.print(Text(f"{learner}: {status} in {n} cell{'s'[: n > 1]}: {reason}"))
