@@ -1,7 +1,8 @@
-"""``ihomer data``: the published streams by name: what there is, where it lies, how to get it.
+"""``ihomer data``: streams by name: what there is, where it lies, how to get it, to send it.
 
-In: names. Out: a table, file names that ``ihomer replay`` takes, or files in the data folder. It is
-here so that a published table can be made again with a command or two.
+In: names and sources. Out: a table, file names that ``ihomer replay`` takes, files in the data
+folder, events as JSON. It is here so that a published table can be made again with a command or
+two, and any stream can be sent to a daemon.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _MEGA = 1e6
 
 data_app = typer.Typer(
     name="data",
-    help="Published streams: list them, find their files, download them.",
+    help="Published and generated streams: list, find, download, write as JSON events.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -147,6 +148,63 @@ def fetch_command(
             failed = failed or error
     if failed is not None:
         raise typer.Exit(failed.exit_code)
+
+
+@data_app.command(
+    "write",
+    epilog="Example: ihomer data write 'synthetic:linear?drift=sudden' events.jsonl"
+    " --truth truth.json",
+)
+def write_command(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Any source that ends.")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="PATH, - or kafka://HOST:PORT/TOPIC.")],
+    truth: Annotated[
+        Path | None,
+        typer.Option("--truth", metavar="FILE", help="What was planted in a generated stream."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Stop after N events.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a stream's events as JSON, one object each, to a file or a topic.
+
+    A generated stream (synthetic:NAME?key=value&...) becomes one that a daemon can read. Its truth
+    (changes, labels, blocks) is written beside it with --truth.
+    """
+    import orjson
+    from rich.console import Console
+
+    from ihomer.connectors.datasets.atomic import write_whole
+    from ihomer.connectors.synthetic import SyntheticSource
+    from ihomer.connectors.uri import open_sink, open_source, parse_uri
+    from ihomer.stream.assemble import check_places
+    from ihomer.stream.cli.progress import progress
+    from ihomer.stream.write_events import write_events
+
+    check_places([source], [to, None if truth is None else str(truth)])
+    if parse_uri(source).scheme == "kafka":
+        raise UsageError(f"{source}: a topic has no end, accepted: files, data sets, synthetic:")
+    stream = open_source(source)
+    try:
+        if stream.length is None and limit is None and isinstance(stream, SyntheticSource):
+            raise UsageError(f"{source}: found events=0 (no end), accepted: with --limit N")
+        if truth is not None and not isinstance(stream, SyntheticSource):
+            raise UsageError(f"--truth: {source} has none, accepted: synthetic:NAME")
+        if truth is not None and not truth.absolute().parent.is_dir():
+            raise InputError(f"{truth}: cannot be written (the folder does not exist)")
+        sink = open_sink(to)
+        try:
+            with progress(Console(stderr=True), source, limit or stream.length, quiet=quiet) as on:
+                written = write_events(stream, sink, limit, on)
+        finally:
+            sink.close()
+        if truth is not None and isinstance(stream, SyntheticSource):
+            write_whole(truth, orjson.dumps(stream.truth.to_json(), option=orjson.OPT_INDENT_2))
+    finally:
+        stream.close()
+    if not quiet and to != "-":
+        typer.echo(f"{written:,} events: {to}")
 
 
 def _fetch(data_set: DataSet, folder: Path, errors: Console, *, again: bool, quiet: bool) -> None:

@@ -27,7 +27,10 @@ from ihomer.stream.settings import load_settings
 def replay_command(
     source: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SOURCE...", help="river:yeast, PATH (.jsonl, .arff; .gz), -"),
+        typer.Argument(
+            metavar="SOURCE...",
+            help="river:yeast, synthetic:NAME, PATH (.jsonl, .arff; .gz), -",
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="Stop after N events.")
