@@ -153,26 +153,37 @@ def run_task(
 class Forecast:
     """Time left, from what the cells so far took.
 
-    A cell is expected to take what the same learner took on average, or, before it has been seen,
-    what all did; never more than the time limit.
+    A cell is expected to take as long for each (event, label) pair as the same learner's cells so
+    far, or, before there is one, as all cells; where the size of its stream is not known yet, as
+    long as those took on average. Never more than its time limit.
     """
 
     def __init__(self) -> None:
-        self._seconds: dict[str, list[float]] = {}
+        self._seen: dict[str, list[tuple[float, float]]] = {}
+        self._sizes: dict[str, float] = {}
 
-    def add(self, task: Task, seconds: float) -> None:
-        """A cell of `task` took so long."""
-        self._seconds.setdefault(task.learner, []).append(seconds)
+    def add(self, task: Task, cell: Cell, seconds: float) -> None:
+        """The cell of `task` took so long."""
+        if cell.length and cell.labels:
+            self._sizes[task.stream] = float(cell.length * cell.labels)
+        done = float(cell.events * cell.labels)
+        self._seen.setdefault(task.learner, []).append((done, seconds))
 
     def left(self, tasks: Sequence[Task], jobs: int) -> float | None:
         """Seconds that `tasks` will take; None: nothing is known yet."""
-        every = [seconds for each in self._seconds.values() for seconds in each]
+        every = [pair for pairs in self._seen.values() for pair in pairs]
         if not every:
             return None
         total = 0.0
         for task in tasks:
-            seen = self._seconds.get(task.learner, every)
-            total += min(sum(seen) / len(seen), 1.5 * task.time_limit + 60.0)
+            seen = self._seen.get(task.learner, every)
+            pairs, spent = (sum(column) for column in zip(*seen, strict=True))
+            expected = spent / len(seen)
+            if pairs and task.stream in self._sizes:
+                # Not less than the shortest: every process has to start.
+                shortest = min(seconds for _, seconds in seen)
+                expected = max(shortest, spent / pairs * self._sizes[task.stream])
+            total += min(expected, 1.5 * task.time_limit + 60.0)
         return total / jobs
 
 
@@ -231,7 +242,7 @@ def run_tasks(
                 cell, seconds = future.result()
                 cells[digest(task)] = cell
                 partial.add(task, cell)
-                forecast.add(task, seconds)
+                forecast.add(task, cell, seconds)
                 left = [other for other in todo if digest(other) not in cells]
                 board.finished(task, cell, forecast.left(left, jobs))
         except BaseException:

@@ -19,7 +19,7 @@ import orjson
 
 from bench.command import Parser, add_results, data_folder, end, results_folder
 from bench.grid import duration, sources_digest
-from bench.streams import HEADLINE, REAL, SORTED, Stream
+from bench.streams import GROUPS, REAL, Stream
 from ihomer.errors import InputError
 
 SMALL = ("flags", "foodtruck", "emotions", "birds", "medical", "scene", "yeast")
@@ -72,7 +72,7 @@ def present(names: tuple[str, ...], folder: Path | None) -> list[str]:
 
 def quick_steps(folder: Path | None) -> list[Step]:
     """What `--quick` runs."""
-    headline = ",".join(present((*HEADLINE, *SORTED), folder))
+    headline = ",".join(present((*GROUPS["headline"], *GROUPS["sorted"]), folder))
     every = ",".join(present(REAL, folder))
     timed = ",".join(present(("emotions", "enron", "yeast", "20ng"), folder))
     return [

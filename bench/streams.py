@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.candidate import Shape
+from bench.report.names import HEADLINE_STREAMS as HEADLINE
+from bench.report.names import SORTED_STREAMS as SORTED
 from ihomer.connectors.base import Record, Source
 from ihomer.connectors.datasets.store import find
 from ihomer.connectors.uri import open_sources, parse_uri
@@ -22,19 +24,6 @@ from ihomer.instances import Batch, Encoder, Event, Row
 from ihomer.stream.dead_letters import place_by_line
 from ihomer.stream.decode import Decoder, id_by_line
 
-HEADLINE = (
-    "flags",
-    "foodtruck",
-    "cal500",
-    "emotions",
-    "birds",
-    "medical",
-    "enron",
-    "yeast",
-    "bibtex",
-    "20ng",
-)
-SORTED = ("scene", "eukaryotego")
 REAL = (*HEADLINE, *SORTED, "delicious", "imdb")
 GROUPS = {"headline": HEADLINE, "sorted": SORTED, "real": REAL}
 GENERATED = "synthetic:"

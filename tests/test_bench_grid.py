@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -46,7 +47,7 @@ def test_a_worker_that_dies_makes_a_failed_cell(monkeypatch: pytest.MonkeyPatch)
         return popen([sys.executable, "-c", code], **options)  # type: ignore[call-overload,no-any-return]
 
     popen = subprocess.Popen
-    monkeypatch.setattr(grid.subprocess, "Popen", dying)
+    monkeypatch.setattr("bench.grid.subprocess.Popen", dying)
     cell = run_task(YEAST)
     assert (cell.status, cell.reason) == ("failed", "worker ended with 3: out of luck")
 
@@ -56,7 +57,7 @@ def test_a_worker_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
         return popen([sys.executable, "-c", "import time; time.sleep(600)"], **options)  # type: ignore[call-overload,no-any-return]
 
     popen = subprocess.Popen
-    monkeypatch.setattr(grid.subprocess, "Popen", hanging)
+    monkeypatch.setattr("bench.grid.subprocess.Popen", hanging)
     task = Task("accuracy", "river:yeast", "majority", time_limit=0.1)
     assert run_task(task, grace=0.2).status == "failed"
 
@@ -110,10 +111,17 @@ def test_the_forecast_knows_slow_learners() -> None:
     forecast = Forecast()
     slow, fast = (Task("accuracy", "s", name) for name in ("slow", "fast"))
     assert forecast.left([slow], 1) is None
-    forecast.add(slow, 100.0)
-    forecast.add(fast, 2.0)
+    small = Cell("s", "any", 1, events=50, length=50, labels=2)
+    forecast.add(slow, small, 100.0)
+    forecast.add(fast, small, 2.0)
     assert forecast.left([slow, fast, fast], 2) == pytest.approx(52.0)
     assert forecast.left([Task("accuracy", "s", "new")], 1) == pytest.approx(51.0)
+    # A stream ten times as large, known from another learner's cell.
+    forecast.add(
+        replace(fast, stream="big"), Cell("big", "fast", 1, events=500, length=500, labels=2), 4.0
+    )
+    assert forecast.left([replace(slow, stream="big")], 1) == pytest.approx(960.0)
+    assert forecast.left([replace(slow, stream="unknown")], 1) == pytest.approx(100.0)
 
 
 @pytest.mark.parametrize("text", ["a", "1-", "-3", "1,,2", "2.5"])

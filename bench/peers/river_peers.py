@@ -133,19 +133,22 @@ class BinaryRelevance(_Model):
             model.learn_one(x, state)
 
 
-class Chain(_Model):
-    """River's `ClassifierChain`, its order inferred from the first event as by default.
+class _Whole(_Model):
+    """One multi-label model of river's interface, which calls labels by name.
 
-    So nothing but that order is learned from the first event, nor from the first one of a label
-    that turns up later. The scaler does not see the probabilities that labels hand on.
+    The scaler stands before it and does not see the probabilities that labels hand on.
     """
 
     def __init__(self, make: MakeModel, *, scaled: bool, seed: int) -> None:
         super().__init__(make, scaled=scaled, seed=seed)
-        chain = multioutput.ClassifierChain(make(seed))
-        self._model: Any = preprocessing.StandardScaler() | chain if scaled else chain
-        # Text, because the chain puts labels and features into one dictionary.
+        model = self._multi_label(make(seed))
+        self._model: Any = preprocessing.StandardScaler() | model if scaled else model
+        # Text, because a chain puts labels and features into one dictionary.
         self._names: list[str] = []
+
+    def _multi_label(self, model: Any) -> Any:
+        """The multi-label model that `make`'s is or becomes."""
+        return model
 
     def grow(self, labels: int) -> None:
         """See `_Model.grow`."""
@@ -161,33 +164,25 @@ class Chain(_Model):
         self._model.learn_one(x, dict(zip(self._names, on, strict=True)))
 
 
-class MultiLabel(_Model):
+class Chain(_Whole):
+    """River's `ClassifierChain`, its order inferred from the first event as by default.
+
+    So nothing but that order is learned from the first event, nor from the first one of a label
+    that turns up later.
+    """
+
+    def _multi_label(self, model: Any) -> Any:
+        return multioutput.ClassifierChain(model)
+
+
+class MultiLabel(_Whole):
     """Somebody's own multi-label classifier with river's interface; its decisions are its own."""
-
-    def __init__(self, make: MakeModel, *, scaled: bool = False, seed: int) -> None:
-        super().__init__(make, scaled=scaled, seed=seed)
-        model = make(seed)
-        self._model: Any = preprocessing.StandardScaler() | model if scaled else model
-        self._names: list[str] = []
-
-    def grow(self, labels: int) -> None:
-        """See `_Model.grow`."""
-        self._names += [f"y{label}" for label in range(len(self._names), labels)]
-
-    def predict(self, x: Vector) -> list[Probabilities]:
-        """See `_Model.predict`."""
-        found = self._model.predict_proba_one(x)
-        return [found.get(name, {}) for name in self._names]
 
     def decide(self, x: Vector, found: list[Probabilities]) -> list[bool]:
         """See `_Model.decide`; asks `predict_one`, which may be another rule."""
         del found
         decisions = self._model.predict_one(x)
         return [bool(decisions.get(name, False)) for name in self._names]
-
-    def learn(self, x: Vector, on: list[bool]) -> None:
-        """See `_Model.learn`."""
-        self._model.learn_one(x, dict(zip(self._names, on, strict=True)))
 
 
 class RiverPeer(Candidate):
