@@ -35,7 +35,8 @@ ANSWER = ClusterReport(
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.upper().startswith("IHOMER_")]:
-        monkeypatch.delenv(name)
+        if name != "IHOMER_CACHE_DIR":  # the folder was chosen when the first kernel was imported
+            monkeypatch.delenv(name)
     monkeypatch.setenv("IHOMER_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
 
