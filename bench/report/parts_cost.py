@@ -72,7 +72,7 @@ def speed(context: Context) -> Section:
     theirs = {row: rate for row in rows if (rate := _mlhat_rate(context, row)) is not None}
     body = [
         paragraph(
-            "Events per second, predicting and learning; geometric mean over seeds. "
+            "Events per second, predicting, learning and scoring; geometric mean over seeds. "
             + (
                 "Timed alone, short streams repeated with fresh models."
                 if context.timed_alone

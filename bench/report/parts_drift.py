@@ -40,7 +40,7 @@ def recovery(context: Context) -> Section:
     """What drift cost and how long it took."""
     title = "Recovery from drift"
     cells = context.run.plain("drift") + context.run.plain("accuracy")
-    found: dict[tuple[str, str, float, str, str], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, str, float, str], list[dict[str, Any]]] = {}
     for cell in cells:
         for i, one in enumerate(cell.extra.get("recoveries") or []):
             at = one.get("at") if isinstance(one, dict) else one
@@ -48,7 +48,8 @@ def recovery(context: Context) -> Section:
                 raise InputError(
                     f"cell {cell.key}: extra.recoveries[{i}]: found at {at!r}, accepted: a number"
                 )
-            key = (cell.stream, cell.learner, at, str(one.get("of", "")), str(one.get("how", "")))
+            words = [str(one[name]) for name in ("how", "of", "what") if one.get(name)]
+            key = (cell.stream, cell.learner, at, " ".join(words))
             found.setdefault(key, []).append(one)
     alarms = _alarms(cells)
     if not found and alarms is None:
@@ -57,10 +58,13 @@ def recovery(context: Context) -> Section:
     if found:
         body.append(
             paragraph(
-                "Level before: of the rolling measure just before the drift. Drop: how far it fell"
-                " below that. Events to recover: until it is back, median over the seeds that got"
-                " there. Area: between the level before and the curve, over events; what the drift"
-                " cost in all."
+                "Of example-based F1. Before: mean of the 500 events before the change. Drop: how"
+                " far the rolling mean fell below that. Level: what a fresh learner of the same"
+                " kind that begins after the change reaches there after 5,000 events. Events to"
+                " recover: from the end of the transition until the rolling mean is 95% of that"
+                " level, at least 100, median over the seeds that got there. Area: what is missing"
+                " to the level over 5,000 events, in events' worth of F1. A learner that has"
+                " nothing to lose recovers at once: read it beside the level."
             )
         )
         heads = (
@@ -70,6 +74,7 @@ def recovery(context: Context) -> Section:
             "at event",
             "before",
             "drop",
+            "level",
             "events to recover",
             "recovered",
             "area",
@@ -78,22 +83,23 @@ def recovery(context: Context) -> Section:
         learners = learners_in_order(key[1] for key in found)
         lines = []
         for key in sorted(
-            found, key=lambda k: (streams.index(k[0]), k[2], k[3], k[4], learners.index(k[1]))
+            found, key=lambda k: (streams.index(k[0]), k[2], k[3], learners.index(k[1]))
         ):
-            stream, learner, at, of, how = key
+            stream, learner, at, drift = key
             ones = found[key]
             times = [o["events_to_recover"] for o in ones if o.get("events_to_recover") is not None]
             lines.append(
                 [
                     name_td(stream),
                     name_td(learner),
-                    name_td(f"{how} {of}".strip()),
+                    name_td(drift),
                     number_td(at, 0),
                     number_td(_mean(ones, "before")),
                     number_td(_mean(ones, "drop")),
+                    number_td(_mean(ones, "level")),
                     number_td(statistics.median(times), 0)
                     if times
-                    else Td("not within the stream", None, "", "limit"),
+                    else Td("not within 5,000 events", None, "", "limit"),
                     Td(f"{len(times)} of {len(ones)}", len(times) / len(ones)),
                     number_td(_mean(ones, "area"), 1),
                 ]
