@@ -82,7 +82,8 @@ def short(stream: str) -> str:
 
 
 def _change(cell: Cell, mark: dict[str, Any] | None) -> list[str]:
-    alarms = cell.extra["alarms_at"]
+    # Changes of the partition are counted beside them, but are no alarms.
+    alarms = [a for a in cell.extra["alarms_at"] if "alarm" in a["kind"]]
     if mark is None:
         return ["none", "", "", "", "", "", "", str(sum(a["count"] for a in alarms))]
     after = [a for a in alarms if mark["start"] < a["events"] <= mark["stop"] + 5_000]

@@ -84,7 +84,7 @@ def quick_steps(folder: Path | None) -> list[Step]:
                 "--streams",
                 headline,
                 "--learners",
-                "river-br-lr,river-br-hat,moa-mlht",
+                "river-br-lr,moa-mlht",
                 "--time-limit",
                 "4",
             ),
