@@ -21,6 +21,7 @@ from bench.command import (
     results_folder,
     run_document,
 )
+from bench.report.names import best
 from bench.report.reference import read_reference
 from bench.report.terminal import print_accuracy
 from bench.results import Cell
@@ -70,10 +71,9 @@ def add_ratios(cells: Sequence[Cell], reference: Mapping[str, Mapping[str, float
         ]
         found: dict[str, dict[str, float]] = {"mlhat": {}, "better_baseline": {}}
         for key in RATIOS:
-            choose = min if key == "hamming_loss" else max
             bars = {
                 "mlhat": reference.get(cell.stream, {}).get(key) if cell.shuffle is None else None,
-                "better_baseline": choose((m[key] for m in others), default=None),
+                "better_baseline": best(key, (m[key] for m in others)),
             }
             for name, bar in bars.items():
                 if bar:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import statistics
 import sys
 import time
@@ -24,7 +23,7 @@ import orjson
 
 from bench import recovery
 from bench.learners import Learner, parse_learner
-from bench.passes import Pass
+from bench.passes import Pass, spacing
 from bench.results import Cell
 from bench.streams import Stream
 from bench.task import Task
@@ -32,8 +31,6 @@ from ihomer.errors import IhomerError
 from ihomer.stream.assemble import warm_up
 from ihomer.stream.latency import Latencies
 from ihomer.stream.replay import peak_rss_mb
-
-POINTS = 100  # of a series
 
 _LATENCY_EVENTS = 2_000
 _LATENCY_SECONDS = 2.0
@@ -61,8 +58,8 @@ def measure(task: Task, on_progress: Progress = lambda _: None) -> Cell:
     return cell
 
 
-def _describe(cell: Cell, stream: Stream, on_progress: Progress) -> None:
-    survey = stream.survey(on_progress)
+def _describe(cell: Cell, stream: Stream) -> None:
+    survey = stream.survey()
     cell.length = survey.length
     cell.labels, cell.features = len(survey.shape.labels), survey.shape.features
 
@@ -72,7 +69,7 @@ def _conclude(cell: Cell, run: Pass, seconds: float, passes: int) -> None:
     cell.measures = run.result()
     cell.seconds, cell.passes = seconds, passes
     cell.events_per_second = run.events / seconds if seconds > 0 else math.nan
-    cell.peak_rss_mb = max(peak_rss_mb(), _peak_of_children_mb())
+    cell.peak_rss_mb = max(peak_rss_mb(), peak_rss_mb(children=True))
     cell.model_bytes = run.model_bytes
     if run.timed_out:
         cell.status = "time-limit"
@@ -84,15 +81,13 @@ def _accuracy(
 ) -> None:
     """Measures over the whole stream, and a series."""
     stream.keep()
-    _describe(cell, stream, lambda _: None)
-    every = max(10, math.ceil(cell.length / POINTS))
-    run = Pass(stream, learner, task.seed, task.time_limit, min(every, learner.batch_size))
-    due = every
+    _describe(cell, stream)
+    every = spacing(cell.length, 10)
+    run = Pass(stream, learner, task.seed, task.time_limit, every=every)
     for _ in run.run():
         on_progress(run.events)
-        if run.events >= due:
+        if run.point_due():
             cell.series.append(run.point())
-            due = run.events + every
     _conclude(cell, run, run.seconds, 1)
     cell.extra["counts"] = run.candidate.counts()
     cell.extra["clusters"] = len(run.candidate.clusters())
@@ -103,7 +98,7 @@ def _throughput(
 ) -> None:
     """Passes with fresh models until they are long enough to be timed; one event at a time too."""
     stream.keep()
-    _describe(cell, stream, lambda _: None)
+    _describe(cell, stream)
     seconds: list[float] = []
     while True:
         left = task.time_limit - sum(seconds)
@@ -144,12 +139,11 @@ def _memory(
     """Size of process and model over the events; the stream is not kept in memory."""
     cell.extra["idle_rss_mb"] = _rss_mb()
     length = task.limit or _length(stream)
-    every = max(64, math.ceil((length or 100_000) / POINTS))
-    run = Pass(stream, learner, task.seed, task.time_limit, min(every, learner.batch_size))
-    due = every
+    every = spacing(length or 100_000, 64)
+    run = Pass(stream, learner, task.seed, task.time_limit, every=every)
     for _ in run.run():
         on_progress(run.events)
-        if run.events >= due:
+        if run.point_due():
             own = run.candidate.model_bytes if learner.own else None
             cell.series.append(
                 {
@@ -159,7 +153,6 @@ def _memory(
                     "seconds": run.seconds,
                 }
             )
-            due = run.events + every
     cell.length = length or run.events
     cell.labels = len(run.encoder.labels)
     cell.features = run.encoder.features.columns
@@ -169,7 +162,7 @@ def _memory(
 def _drift(task: Task, stream: Stream, learner: Learner, cell: Cell, on_progress: Progress) -> None:
     """Recovery after every planted change, alarms, agreement of the partition with the truth."""
     stream.keep()
-    _describe(cell, stream, lambda _: None)
+    _describe(cell, stream)
     run = recovery.run(stream, learner, task, cell, on_progress)
     _conclude(cell, run, run.seconds, 1)
 
@@ -179,7 +172,7 @@ def _threads(
 ) -> None:
     """Several models on streams of their own, each on a thread; all of them together."""
     stream.keep()
-    _describe(cell, stream, lambda _: None)
+    _describe(cell, stream)
     count = int(task.options["value"])
     best = math.inf
     started = time.perf_counter()
@@ -204,12 +197,6 @@ def _length(stream: Stream) -> int | None:
         return source.length
     finally:
         source.close()
-
-
-def _peak_of_children_mb() -> float:
-    """Largest resident set of a child that has ended, in MB: a peer in another language is one."""
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def _rss_mb() -> float:

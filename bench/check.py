@@ -21,6 +21,7 @@ from bench.command import Parser, console, end, positive
 from bench.grid import Partial, run_tasks
 from bench.results import Cell
 from bench.task import Task
+from ihomer.connectors.datasets.atomic import write_whole
 from ihomer.errors import InputError, UsageError
 
 SCENARIOS = Path(__file__).with_name("scenarios.json")
@@ -88,10 +89,8 @@ def read_scenarios(path: Path = SCENARIOS) -> list[Scenario]:
 
 def write_scenarios(scenarios: Sequence[Scenario], path: Path = SCENARIOS) -> None:
     """Put `scenarios` on file, whole or not at all."""
-    fresh = path.with_name(path.name + ".new")
     data = orjson.dumps([asdict(scenario) for scenario in scenarios], option=orjson.OPT_INDENT_2)
-    fresh.write_bytes(data + b"\n")
-    fresh.replace(path)
+    write_whole(path, data + b"\n")
 
 
 def found_values(cell: Cell) -> dict[str, float]:

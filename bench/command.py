@@ -22,6 +22,7 @@ from bench import streams as known_streams
 from bench.grid import Partial, run_tasks
 from bench.results import Cell, Document
 from bench.task import Task
+from ihomer.connectors.datasets.atomic import write_whole
 from ihomer.errors import IhomerError, InputError, UsageError
 
 _PACKAGES = ("ihomer", "river", "capymoa", "numpy", "scipy", "numba", "scikit-learn")
@@ -244,9 +245,7 @@ def run_document(
         sys.stdout.buffer.write(data + b"\n")
         sys.stdout.flush()
     elif path is not None:
-        fresh = path.with_name(path.name + ".new")
-        fresh.write_bytes(data)
-        fresh.replace(path)
+        write_whole(path, data)
         partial.remove()
     return document
 

@@ -6,6 +6,7 @@ speed, memory and drift are taken from one and the same loop.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -16,6 +17,7 @@ from ihomer.instances import Batch, Encoder
 from ihomer.learners.base import Predictions
 from ihomer.stream.measures import Measures
 
+POINTS = 100  # of a series
 SERIES_MEASURES = (
     "subset_accuracy",
     "hamming_loss",
@@ -23,6 +25,15 @@ SERIES_MEASURES = (
     "macro_f1",
     "example_f1",
 )
+
+
+def spacing(length: int, least: int) -> int:
+    """Events between two of `POINTS` points of a series over `length` events, at least `least`.
+
+    >>> spacing(2417, 10), spacing(194, 10)
+    (25, 10)
+    """
+    return max(least, math.ceil(length / POINTS))
 
 
 class Pass:
@@ -41,6 +52,8 @@ class Pass:
         Events between two looks at the clock; None: the learner's.
     window
         Of the rolling measures, in events.
+    every
+        Events between two points of a series; None: there is none.
 
     Attributes
     ----------
@@ -64,6 +77,7 @@ class Pass:
         time_limit: float,
         batch_size: int | None = None,
         window: int = 1000,
+        every: int | None = None,
     ) -> None:
         self.candidate: Candidate
         self.encoder: Encoder
@@ -75,7 +89,10 @@ class Pass:
         self.model_bytes: int | None = None
         self._stream = stream
         self._time_limit = time_limit
-        self._batch_size = batch_size or learner.batch_size
+        size = batch_size or learner.batch_size
+        self._batch_size = size if every is None else min(every, size)
+        self._every = every or 0
+        self._next_point = every
 
     @property
     def seconds(self) -> float:
@@ -119,6 +136,13 @@ class Pass:
     def result(self) -> dict[str, float]:
         """The measures over all events so far and all labels known by now."""
         return self.measures.result(len(self.encoder.labels))
+
+    def point_due(self) -> bool:
+        """Whether a point of the series is due; asked once after each batch."""
+        if self._next_point is None or self.events < self._next_point:
+            return False
+        self._next_point = self.events + self._every
+        return True
 
     def point(self) -> dict[str, float]:
         """The main measures over the last events, with the number of events so far."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.command import Parser, end
 from bench.learners import IHOMER
+from bench.report.names import best
 from bench.results import Cell, read_document
 from bench.streams import REAL
 from ihomer.errors import InputError
@@ -53,9 +54,8 @@ def table(accuracy: Sequence[Cell], throughput: Sequence[Cell]) -> str:
             continue
         row = [stream, f"{ours.events:,}", f"{ours.labels:,}"]
         for key in MEASURES:
-            values = [cell.measures[key] for cell in baselines]
-            best = min(values) if key == "hamming_loss" else max(values)
-            row.append(f"{ours.measures[key]:.3f} ({best:.3f})")
+            bar = best(key, (cell.measures[key] for cell in baselines))
+            row.append(f"{ours.measures[key]:.3f} ({bar:.3f})")
         row.append(f"{rates[stream]:,.0f}" if stream in rates else "")
         lines.append(f"| {' | '.join(row)} |")
     if len(lines) == 2:

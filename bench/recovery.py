@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench.learners import Learner
-from bench.passes import Pass
+from bench.passes import Pass, spacing
 from bench.results import Cell
 from bench.streams import Stream
 from bench.task import Task
@@ -29,7 +29,6 @@ FRESH = 5_000  # events of a fresh learner, and that a recovery may take
 LEVEL = 1_000  # the last ones of them make the level
 WINDOW = 500  # events of the rolling mean that has to reach it
 SHARE = 0.95  # of the level
-POINTS = 100
 
 
 def example_f1(batch: Batch, predictions: Predictions) -> FloatArray:
@@ -105,12 +104,11 @@ def run(
         truth = source.truth
     finally:
         source.close()
-    every = max(64, math.ceil(cell.length / POINTS))
-    main = Pass(stream, learner, task.seed, task.time_limit, min(every, learner.batch_size), WINDOW)
+    every = spacing(cell.length, 64)
+    main = Pass(stream, learner, task.seed, task.time_limit, window=WINDOW, every=every)
     scores: list[FloatArray] = []
     alarms: list[dict[str, Any]] = []
     counts = main.candidate.counts()
-    due = every
     for batch, predictions in main.run():
         scores.append(example_f1(batch, predictions))
         on_progress(main.events)
@@ -121,14 +119,13 @@ def run(
             if now[kind] > counts.get(kind, 0)
         ]
         counts = now
-        if main.events >= due:
+        if main.point_due():
             point: dict[str, Any] = main.point()
             found = main.candidate.clusters()
             if found:
                 point["ari"] = agreement(found, truth.partition(main.events - 1))
                 point["clusters"] = len(found)
             cell.series.append(point)
-            due = main.events + every
     marks = [
         {"start": c.start, "stop": c.stop, "of": c.of, "how": c.how, "what": c.what}
         for c in truth.changes

@@ -20,6 +20,7 @@ import orjson
 from bench.command import Parser, add_results, data_folder, end, results_folder
 from bench.grid import duration, sources_digest
 from bench.streams import GROUPS, REAL, Stream
+from ihomer.connectors.datasets.atomic import write_whole
 from ihomer.errors import InputError
 
 SMALL = ("flags", "foodtruck", "emotions", "birds", "medical", "scene", "yeast")
@@ -47,7 +48,7 @@ class Finished:
     def add(self, step: Step) -> None:
         """Remember `step`."""
         self._steps[step.name] = self._mark(step)
-        self._path.write_bytes(orjson.dumps(self._steps))
+        write_whole(self._path, orjson.dumps(self._steps))
 
     def forget(self) -> None:
         """The run is complete: the next one begins anew."""

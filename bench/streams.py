@@ -7,7 +7,7 @@ by a name, and every learner sees the same events in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,7 +159,7 @@ class Stream:
         if len(encoder):
             yield encoder.take()
 
-    def survey(self, on_progress: Callable[[int], None] = lambda _: None) -> Survey:
+    def survey(self) -> Survey:
         """Go through the stream once and say how large it is; remembered."""
         if self._survey is None:
             encoder = Encoder(self.declared())
@@ -171,7 +171,6 @@ class Stream:
                 encoder.add(event)
                 if len(encoder) == _READ:
                     encoder.take()
-                    on_progress(length)
             labels = sorted((*encoder.labels.names(), *encoder.labels.unseen()))
             self._survey = Survey(length, Shape(tuple(labels), encoder.features.columns, sparse))
         return self._survey

@@ -25,7 +25,8 @@ from ihomer.connectors.base import Message
 from ihomer.connectors.kafka import KafkaSink, KafkaSource
 from ihomer.connectors.uri import open_source
 from ihomer.errors import IhomerError
-from ihomer.instances import Event, Row
+from ihomer.instances import Event
+from ihomer.stream.write_events import event_object
 from tools.broker import (
     KAFKA_JAR,
     KAFKA_VERSION,
@@ -64,12 +65,10 @@ def stream() -> list[Sent]:
     while (records := source.next_batch(1000, timeout=1.0)) is not None:
         for record in records:
             event = record.value
-            if not isinstance(event, Event) or not isinstance(event.x, Row):
+            if not isinstance(event, Event):
                 raise DemoError(f"{STREAM} is not what it was")
-            x = dict(zip(event.x.names, event.x.values.tolist(), strict=True))
-            labels = list(event.on or ())
-            body = {"id": record.offset, "x": x, "y": labels}
-            found.append(Sent(record.offset, frozenset(labels), orjson.dumps(body)))
+            body = orjson.dumps(event_object(event))
+            found.append(Sent(record.offset, frozenset(event.on or ()), body))
     source.close()
     return found
 

@@ -87,9 +87,13 @@ def series_point(processor: Processor, events: int) -> dict[str, Any]:
     }
 
 
-def peak_rss_mb() -> float:
-    """Largest resident set of this process so far, in MB of 10^6 bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak_rss_mb(*, children: bool = False) -> float:
+    """Largest resident set of this process so far, in MB of 10^6 bytes.
+
+    With `children`, of the largest of its children that have ended.
+    """
+    who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
+    peak = resource.getrusage(who).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
