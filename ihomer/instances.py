@@ -32,6 +32,7 @@ Value: TypeAlias = float | int | bool | str | Sequence[str] | None
 
 _NUMERIC_TYPES = frozenset((float, int))
 _REMEMBERED_SHAPES = 64
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 class Row(NamedTuple):
@@ -347,8 +348,10 @@ def _canonical(ids: IntArray, values: FloatArray) -> tuple[IntArray, FloatArray]
     # Sorted first, so that the sum does not depend on the order in which names came.
     order = np.lexsort((values, ids))
     totals = np.zeros(len(unique))
-    np.add.at(totals, inverse[order], values[order])
-    return unique, totals
+    with np.errstate(over="ignore"):
+        np.add.at(totals, inverse[order], values[order])
+    # What adds up past the largest number stays there: no value of a batch is infinite.
+    return unique, np.clip(totals, -_LARGEST, _LARGEST)
 
 
 def _text(key: object) -> str:

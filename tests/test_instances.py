@@ -337,3 +337,11 @@ def test_a_malformed_event_in_the_middle_leaves_the_open_batch_whole() -> None:
     assert_same_batch(encoder.take(), plain.encode(good))
     assert len(encoder) == 0
     assert len(encoder.take()) == 0
+
+
+def test_values_that_add_up_past_the_largest_number_stay_finite() -> None:
+    encoder = Encoder(max_features=1)
+    x: dict[str, Value] = {"a": 1.0, "b": 1e308, "c": 1e308, "d": 1e308}
+    batch = encoder.encode([Event(0, x)])
+    assert np.isfinite(batch.values).all()
+    assert batch.values.max() == np.finfo(np.float64).max
