@@ -7,7 +7,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test test-unit lint check kafka demo bench bench-quick bench-check lock clean
+.PHONY: help run test test-unit test-nojit lint check kafka demo bench bench-quick bench-check \
+	ablation lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -29,11 +30,14 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 run: $(VENV)/.installed ## Replay the bundled Yeast stream; predictions go to predictions.jsonl
 	@$(BIN)/ihomer replay river:yeast --predictions predictions.jsonl
 
-test: check test-unit ## Check style, types and floors, then run all tests
+test: check test-unit test-nojit ## Check style, types and floors, then run all tests
 	@$(BIN)/python -m pytest -q -m integration tests/integration
 
 test-unit: $(VENV)/.installed-dev ## Run the tests that need no broker, JDK or browser, on all cores
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not integration"
+
+test-nojit: $(VENV)/.installed-dev ## Run the kernels' tests uncompiled: every line of a kernel is run
+	@$(BIN)/python -m tools.nojit
 
 check: $(VENV)/.installed-dev ## Check style, types and the import contract
 	@$(BIN)/ruff check -q .
@@ -62,6 +66,9 @@ bench-quick: $(VENV)/.installed-dev ## The same within ten minutes on two cores;
 
 bench-check: $(VENV)/.installed-dev ## Compare every learner's scores with those on file
 	@$(BIN)/python -m bench.check
+
+ablation: $(VENV)/.installed-dev ## Switch parts off one at a time, write docs/ablation.md; DATA=FOLDER
+	@$(BIN)/python -m bench.ablation $(if $(DATA),--data $(DATA))
 
 lock: $(VENV)/.installed-dev ## Resolve the newest versions that pyproject.toml allows
 	@$(BIN)/uv --version > /dev/null 2>&1 || $(PIP) install uv

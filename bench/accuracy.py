@@ -1,15 +1,20 @@
 """Prequential measures of learners on streams, side by side in processes.
 
-In: names of streams and learners. Out: a table with ratios to MLHAT's re-run and to the better of
-the baselines, and a document. Events per second are shown for orientation only: several cells run
-at once (`bench.throughput` measures).
+In: names of streams and learners. Out: tables and a document: measures with ratios to MLHAT's
+re-run and to the better of the baselines; the headline, ratios of means over ten streams; and
+where a learner stays below the best of MLHAT, no-change and majority. The means over shuffles are
+compared with baselines of the same run, so run those as well. Without ``--streams`` and
+``--shuffles`` all real streams are run, the small ones in five shuffles, too. Each cell has the
+measures of the second half of its stream as well. Events per second are shown for orientation
+only: several cells run at once (`bench.throughput` measures).
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 from bench.command import (
     add_results,
@@ -21,13 +26,17 @@ from bench.command import (
     results_folder,
     run_document,
 )
+from bench.report.deficits import deficits, mlhat_ratios
+from bench.report.groups import group
+from bench.report.headline import headline
 from bench.report.names import best
-from bench.report.reference import read_reference
+from bench.report.reference import Reference, mlhat_figures, read_reference
 from bench.report.terminal import print_accuracy
 from bench.results import Cell
-from bench.streams import GENERATED
+from bench.streams import GENERATED, SMALL
 from ihomer.learners.baselines import BASELINES
 
+SHUFFLES = "1-5"
 RATIOS = ("subset_accuracy", "hamming_loss", "micro_f1", "macro_f1", "example_f1")
 
 
@@ -39,18 +48,46 @@ def main() -> None:
     arguments = parser.parse_args()
     errors = console(errors=True)
     tasks = make_tasks("accuracy", arguments)
-    reference = mlhat_figures(results_folder(arguments))
+    if arguments.streams is None and not arguments.shuffles:
+        small = argparse.Namespace(**vars(arguments))
+        small.streams, small.shuffles, small.only_shuffles = list(SMALL), SHUFFLES, True
+        tasks += make_tasks("accuracy", small)
+    reference = read_reference(results_folder(arguments))
     document = run_document(
         "accuracy",
         tasks,
         arguments,
         arguments.jobs,
         errors,
-        lambda cells: add_ratios(cells, reference),
+        lambda cells: summary(cells, reference),
     )
     if not arguments.quiet:
         out = errors if arguments.json == "-" else console()
         print_accuracy(document.cells, out, reference)
+
+
+def summary(cells: Sequence[Cell], reference: Reference) -> dict[str, Any]:
+    """What all cells together tell; puts ratios into each of them, see `add_ratios`.
+
+    Returns
+    -------
+    dict
+        ``headline``: streams, means by learner and measure, ratios of means to MLHAT's;
+        ``deficits``: see `bench.report.deficits`, the worst first.
+    """
+    add_ratios(cells, mlhat_figures(reference))
+    groups = group(cells)
+    found = headline(groups, reference)
+    return {
+        "headline": {
+            "streams": found.streams,
+            "missing": found.missing,
+            "means": found.means,
+            "to_mlhat": mlhat_ratios(found.means),
+            "left_out": found.left_out,
+        },
+        "deficits": [deficit.to_dict() for deficit in deficits(groups, reference)],
+    }
 
 
 def add_ratios(cells: Sequence[Cell], reference: Mapping[str, Mapping[str, float]]) -> None:
@@ -79,15 +116,6 @@ def add_ratios(cells: Sequence[Cell], reference: Mapping[str, Mapping[str, float
                 if bar:
                     found[name][key] = cell.measures[key] / bar
         cell.extra["ratios"] = found
-
-
-def mlhat_figures(folder: Path | None) -> dict[str, dict[str, float]]:
-    """MLHAT's figures of its re-run in file order, by stream and measure."""
-    return {
-        row.stream: {key: figure.mean for key, figure in figures.items()}
-        for row, figures in read_reference(folder).mlhat.items()
-        if not row.shuffled
-    }
 
 
 if __name__ == "__main__":

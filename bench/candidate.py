@@ -58,6 +58,11 @@ class Candidate(ABC):
         """Size of the model in bytes, as the learner itself states it; None: it does not."""
         return None
 
+    @property
+    def memory_limit(self) -> int | None:
+        """Bytes that the model is not to exceed, of a learner that knows such a limit."""
+        return None
+
     def counts(self) -> dict[str, int]:
         """Alarms and changes so far, by kind, of a learner that reports them."""
         return {}

@@ -17,19 +17,23 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import orjson
 
 from bench import recovery
 from bench.learners import Learner, parse_learner
-from bench.passes import Pass, spacing
+from bench.passes import SERIES_MEASURES, Pass, spacing
 from bench.results import Cell
 from bench.streams import Stream
 from bench.task import Task
 from ihomer.errors import IhomerError
+from ihomer.learners.base import Predictions
 from ihomer.stream.assemble import warm_up
 from ihomer.stream.latency import Latencies
+from ihomer.stream.measures import Measures
 from ihomer.stream.replay import peak_rss_mb
 
 _LATENCY_EVENTS = 2_000
@@ -50,12 +54,20 @@ def measure(task: Task, on_progress: Progress = lambda _: None) -> Cell:
         stream = task.open()
         if learner.own:
             warm_up()
+        else:
+            _warm_up_measures()
         MEASUREMENTS[task.command](task, stream, learner, cell, on_progress)
     except IhomerError as error:
         cell.status, cell.reason = "failed", str(error)
     except Exception as error:  # noqa: BLE001 - a peer may raise anything; its cell says what
         cell.status, cell.reason = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
     return cell
+
+
+def _warm_up_measures() -> None:
+    """Compile or load what scores: a peer's clock must not pay for it."""
+    one = np.zeros(1, dtype=np.bool_)
+    Measures().update(one[None, :], np.zeros((1, 1)), np.array([0, 1]), np.zeros(1, np.int32), ~one)
 
 
 def _describe(cell: Cell, stream: Stream) -> None:
@@ -79,16 +91,26 @@ def _conclude(cell: Cell, run: Pass, seconds: float, passes: int) -> None:
 def _accuracy(
     task: Task, stream: Stream, learner: Learner, cell: Cell, on_progress: Progress
 ) -> None:
-    """Measures over the whole stream, and a series."""
+    """Measures over the whole stream and, prequentially, over its second half; and a series."""
     stream.keep()
     _describe(cell, stream)
     every = spacing(cell.length, 10)
     run = Pass(stream, learner, task.seed, task.time_limit, every=every)
-    for _ in run.run():
+    half, later = cell.length // 2, Measures()
+    for batch, predictions in run.run():
+        start = max(0, half - (run.events - len(batch)))
+        if start < len(batch):
+            rest = Predictions(
+                predictions.on[start:], predictions.scores[start:], predictions.events[start:]
+            )
+            later.update_batch(batch.slice(start, len(batch)), rest)
         on_progress(run.events)
         if run.point_due():
             cell.series.append(run.point())
     _conclude(cell, run, run.seconds, 1)
+    if cell.status == "done":
+        found = later.result(len(run.encoder.labels))
+        cell.extra["second_half"] = {key: found[key] for key in SERIES_MEASURES}
     cell.extra["counts"] = run.candidate.counts()
     cell.extra["clusters"] = len(run.candidate.clusters())
 
@@ -141,10 +163,13 @@ def _memory(
     length = task.limit or _length(stream)
     every = spacing(length or 100_000, 64)
     run = Pass(stream, learner, task.seed, task.time_limit, every=every)
+    cell.extra["limit_bytes"] = run.candidate.memory_limit
+    largest = 0
     for _ in run.run():
         on_progress(run.events)
+        own = run.candidate.model_bytes if learner.own else None
+        largest = max(largest, own or 0)
         if run.point_due():
-            own = run.candidate.model_bytes if learner.own else None
             cell.series.append(
                 {
                     "events": run.events,
@@ -154,9 +179,31 @@ def _memory(
                 }
             )
     cell.length = length or run.events
+    cell.extra["largest_model_bytes"] = largest or None
     cell.labels = len(run.encoder.labels)
     cell.features = run.encoder.features.columns
     _conclude(cell, run, run.seconds, 1)
+
+
+def _tenths(
+    task: Task, stream: Stream, learner: Learner, cell: Cell, on_progress: Progress
+) -> None:
+    """Events per second of each tenth of a stream that is not kept in memory."""
+    cell.extra["axis"] = "tenths"
+    length = task.limit or _length(stream) or 0
+    every = max(1, length // 10)
+    run = Pass(stream, learner, task.seed, task.time_limit, every=every)
+    ends: list[tuple[int, float]] = [(0, 0.0)]
+    for _ in run.run():
+        on_progress(run.events)
+        if len(ends) <= 10 and run.events >= len(ends) * every:
+            ends.append((run.events, run.seconds))
+    cell.length = length
+    cell.labels, cell.features = len(run.encoder.labels), run.encoder.features.columns
+    _conclude(cell, run, run.seconds, 1)
+    cell.extra["tenths"] = [
+        (last[0] - first[0]) / (last[1] - first[1]) for first, last in pairwise(ends)
+    ]
 
 
 def _drift(task: Task, stream: Stream, learner: Learner, cell: Cell, on_progress: Progress) -> None:
@@ -214,6 +261,7 @@ def _rss_mb() -> float:
 MEASUREMENTS: dict[str, Callable[[Task, Stream, Learner, Cell, Progress], None]] = {
     "accuracy": _accuracy,
     "throughput": _throughput,
+    "tenths": _tenths,
     "memory": _memory,
     "drift": _drift,
     "threads": _threads,

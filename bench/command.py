@@ -28,7 +28,7 @@ from ihomer.errors import IhomerError, InputError, UsageError
 _PACKAGES = ("ihomer", "river", "capymoa", "numpy", "scipy", "numba", "scikit-learn")
 EXIT_INTERRUPTED = 130
 _PLAIN_WIDTH = 160
-_UNSHOWN = ("data", "results", "json", "quiet", "jobs")  # where and how, not what
+_UNSHOWN = ("data", "results", "json", "quiet", "jobs", "out")  # where and how, not what
 
 
 def make_parser(command: str, description: str, streams: str, learners: str) -> Parser:
@@ -77,10 +77,12 @@ def make_parser(command: str, description: str, streams: str, learners: str) -> 
     )
     parser.add_argument(
         "--json",
+        nargs="?",
+        const="-",
         default=None,
         metavar="FILE",
-        help="write the document there (- is standard output); an interrupted run goes on from"
-        " FILE.partial",
+        help="write the document there (- or nothing: to standard output); an interrupted run"
+        " goes on from FILE.partial",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress, no table")
     parser.set_defaults(default_streams=streams, default_learners=learners)
@@ -201,7 +203,7 @@ def run_document(
     arguments: argparse.Namespace,
     jobs: int,
     console: Console,
-    complete: Callable[[Sequence[Cell]], None] = lambda _: None,
+    complete: Callable[[Sequence[Cell]], dict[str, Any]] = lambda _: {},
 ) -> Document:
     """Run `tasks`, write the document that ``--json`` asks for, and return it.
 
@@ -214,7 +216,7 @@ def run_document(
     arguments
         What the command was told; kept in the document.
     complete
-        Adds to the cells what only all of them together tell.
+        Makes the document's summary: what only all cells together tell.
 
     Raises
     ------
@@ -231,7 +233,7 @@ def run_document(
         if path is not None:
             console.print(f"interrupted; the same command goes on from {path}.partial")
         raise
-    complete(cells)
+    summary = complete(cells)
     shown = {
         key: value
         for key, value in vars(arguments).items()
@@ -239,7 +241,7 @@ def run_document(
     }
     shown["streams"] = list(dict.fromkeys(task.stream for task in tasks))
     shown["learners"] = list(dict.fromkeys(task.learner for task in tasks))
-    document = Document(command, machine(), versions(), shown, cells)
+    document = Document(command, machine(), versions(), shown, cells, summary=summary)
     data = document.to_json()
     if arguments.json == "-":
         sys.stdout.buffer.write(data + b"\n")

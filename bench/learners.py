@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 from bench.candidate import Candidate, Native, declare_all
 from bench.peers import PEERS, PeerInfo, imported
@@ -43,6 +43,12 @@ class _OwnIHomer(Native):
     def model_bytes(self) -> int:
         """See `Candidate.model_bytes`."""
         return self.learner.memory_bytes
+
+    @property
+    def memory_limit(self) -> int | None:
+        """See `Candidate.memory_limit`."""
+        megabytes = getattr(self.learner, "max_memory_mb", None)
+        return None if megabytes is None else int(megabytes * 2**20)
 
     def counts(self) -> dict[str, int]:
         """See `Candidate.counts`."""
@@ -110,6 +116,9 @@ class Learner:
 def parse_learner(word: str) -> Learner:
     """The learner that `word` names.
 
+    A parameter whose default is a tuple takes words with ``+`` between them
+    (``ihomer?without=forest+path``); no comma may stand in a word, they part learners.
+
     Raises
     ------
     UsageError
@@ -117,8 +126,8 @@ def parse_learner(word: str) -> Learner:
 
     Examples
     --------
-    >>> parse_learner("ihomer?partition=false&step=0.5").parameters
-    {'partition': False, 'step': 0.5}
+    >>> parse_learner("ihomer?partition=false&max_labels=500").parameters
+    {'partition': False, 'max_labels': 500}
     """
     name, _, query = word.partition("?")
     if ":" in name:
@@ -130,11 +139,13 @@ def parse_learner(word: str) -> Learner:
         )
     accepted = inspect.signature(IHomer).parameters if name == IHOMER else {}
     parameters: dict[str, Any] = {}
-    for key, text in parse_qsl(query, keep_blank_values=True):
+    for pair in filter(None, query.split("&")):
+        key, _, text = map(unquote, pair.partition("="))
         if key not in accepted:
             words = ", ".join(accepted) or "none"
             raise UsageError(f"{word}: found parameter {key!r}, accepted: {words}")
-        parameters[key] = _value(text)
+        several = isinstance(accepted[key].default, tuple)
+        parameters[key] = tuple(filter(None, text.split("+"))) if several else _value(text)
     if query and not parameters:
         raise UsageError(f"{word}: found {query!r}, accepted: name=value")
     return Learner(word, name, parameters)

@@ -4,7 +4,8 @@ In: figures of cells. Out: JSON. It is here so that measuring and reporting can 
 different times and on different machines.
 
 A document is ``{"format": 1, "command": "accuracy", "made": RFC 3339, "machine": {...},
-"versions": {...}, "arguments": {...}, "cells": [...]}``; a cell is `Cell` as an object.
+"versions": {...}, "arguments": {...}, "summary": {...}, "cells": [...]}``; a cell is `Cell` as an
+object, the summary is what only all cells together tell.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ class Document:
     arguments: dict[str, Any]
     cells: list[Cell]
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    summary: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """The document as indented JSON; NaN becomes null."""

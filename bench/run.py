@@ -19,11 +19,9 @@ import orjson
 
 from bench.command import Parser, add_results, data_folder, end, results_folder
 from bench.grid import duration, sources_digest
-from bench.streams import GROUPS, REAL, Stream
+from bench.streams import GROUPS, REAL, SMALL, Stream
 from ihomer.connectors.datasets.atomic import write_whole
 from ihomer.errors import InputError
-
-SMALL = ("flags", "foodtruck", "emotions", "birds", "medical", "scene", "yeast")
 
 
 class Step(NamedTuple):
@@ -96,7 +94,16 @@ def quick_steps(folder: Path | None) -> list[Step]:
             ("--streams", timed, "--learners", "ihomer,river-br-lr", "--time-limit", "10"),
         ),
         Step("scaling", "scaling", ("--quick", "--min-seconds", "0.5")),
-        Step("memory", "memory", ("--learners", "ihomer")),
+        Step(
+            "memory",
+            "memory",
+            (
+                "--streams",
+                "synthetic:linear?features=30&labels=8&events=200000",
+                "--learners",
+                "ihomer",
+            ),
+        ),
         Step("drift", "drift", ("--learners", "ihomer,no-change")),
     ]
 

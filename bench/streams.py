@@ -25,8 +25,22 @@ from ihomer.stream.dead_letters import place_by_line
 from ihomer.stream.decode import Decoder, id_by_line
 
 REAL = (*HEADLINE, *SORTED, "delicious", "imdb")
-GROUPS = {"headline": HEADLINE, "sorted": SORTED, "real": REAL}
 GENERATED = "synthetic:"
+# Concepts to be learned, each as it is and with a sudden redraw in the middle. `--seeds` draws
+# others.
+CONCEPTS = tuple(
+    f"{GENERATED}{concept}?events=50000{drift}"
+    for concept in ("tree", "hyperplane", "rbf", "xor")
+    for drift in ("", "&drift=sudden")
+)
+SMALL = ("flags", "foodtruck", "emotions", "birds", "medical", "scene", "yeast")
+GROUPS = {
+    "headline": HEADLINE,
+    "sorted": SORTED,
+    "small": SMALL,
+    "real": REAL,
+    "generated": CONCEPTS,
+}
 
 _READ = 4096  # records at a time
 

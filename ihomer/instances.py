@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -129,6 +129,10 @@ class Batch:
             self.labelled[start:stop],
             self.known[start : stop + 1],
         )
+
+    def unlabelled(self) -> Batch:
+        """The same events, to be predicted only."""
+        return replace(self, labelled=np.zeros(len(self), dtype=np.bool_))
 
 
 class _Shape(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 
@@ -183,62 +182,6 @@ def scale_rows(
                 if nonzeros and 2 * nonzeros >= len(history) - missing:
                     dense.add(j)
     return scaled_rows
-
-
-class Logistic:
-    """One label's logistic regression with AdaGrad, in float64."""
-
-    def __init__(self, step: float) -> None:
-        self.step = step
-        self.weights: dict[int | None, float] = {}  # None: the bias
-        self.squares: dict[int | None, float] = {}
-
-    def predict(self, row: dict[int, float]) -> float:
-        """Probability that the label is on."""
-        z = sum(self.weights.get(j, 0.0) * v for j, v in row.items())
-        z += self.weights.get(None, 0.0)
-        return 1.0 / (1.0 + math.exp(-min(30.0, max(-30.0, z))))
-
-    def learn(self, row: dict[int, float], error: float) -> None:
-        """One step along the gradient, `error` = p - y."""
-        inputs: list[tuple[int | None, float]] = [*row.items(), (None, 1.0)]
-        for j, value in inputs:
-            self.squares[j] = self.squares.get(j, 0.03) + (error * value) ** 2
-            rate = self.step / math.sqrt(self.squares[j])
-            self.weights[j] = self.weights.get(j, 0.0) - rate * error * value
-
-
-def logistic_rows(
-    rows: list[dict[int, float]],
-    truth: list[set[int] | None],
-    known: list[int],
-    members: list[int],
-    step: float,
-) -> tuple[list[dict[int, float]], list[float], list[float], list[int]]:
-    """Probabilities by label, of a label never on, summed squared errors and their numbers.
-
-    Label ids below ``known[t]`` have been on before row t; truth is None where unlabelled.
-    """
-    models: dict[int, Logistic] = {}
-    never = Logistic(step)
-    scores, reserve, loss, counted = [], [], [], []
-    for t, (row, on) in enumerate(zip(rows, truth, strict=True)):
-        scores.append({i: models[i].predict(row) for i in members if i < known[t]})
-        reserve.append(never.predict(row))
-        loss.append(0.0)
-        counted.append(0)
-        if on is None:
-            continue
-        for i in members:
-            if known[t] <= i < known[t + 1]:
-                models[i] = copy.deepcopy(never)
-        for i, model in models.items():
-            error = model.predict(row) - (i in on)
-            model.learn(row, error)
-            loss[-1] += error**2
-            counted[-1] += 1
-        never.learn(row, never.predict(row))
-    return scores, reserve, loss, counted
 
 
 def average_linkage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from typing import Any
 
 import numpy as np
@@ -56,24 +57,37 @@ def scores_in_batches(model: IHomer, stream: list[Event], cuts: list[int]) -> Fl
 
 
 def arrays(model: IHomer) -> list[npt.NDArray[Any]]:
-    """What the model has learned, without the room that it keeps for more."""
-    columns = len(model.encoder.features)
-    found: list[npt.NDArray[Any]] = [a[:columns] for a in model._scaler._state]
-    for cluster in [model._nursery, *model._clusters]:
-        expert = cluster.expert
-        width = np.arange(expert.reserve + len(cluster.members), dtype=np.int32)
-        state = expert.take(width)
-        found += [cluster.members, state.weights[:columns], state.squares[:columns]]
-        found += [state.bias, state.bias_squares]
+    """Copies of all float arrays that the model's experts hold, room for more included."""
+    found: list[npt.NDArray[Any]] = []
+
+    def walk(thing: object) -> None:
+        if isinstance(thing, np.ndarray):
+            if thing.dtype.kind == "f":
+                found.append(thing.copy())
+        elif isinstance(thing, (list, tuple)):
+            for part in thing:
+                walk(part)
+        elif isinstance(thing, dict):
+            walk(list(thing.values()))
+        elif type(thing).__module__.startswith("ihomer.learners."):
+            walk(vars(thing))
+
+    walk(model._engine)
     return found
 
 
 def assert_same_model(one: IHomer, other: IHomer) -> None:
+    """Two models stand alike, and go on alike, bit for bit; neither is changed."""
     assert one.n_learned == other.n_learned
     assert one.counts == other.counts
     assert one.clusters() == other.clusters()
-    for a, b in zip(arrays(one), arrays(other), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert one.weights == other.weights
+    rest = events(stream(80, 999))
+    found, expected = (
+        scores_in_batches(pickle.loads(pickle.dumps(model)), rest, [])  # noqa: S301  # our own
+        for model in (one, other)
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def learned(pairs: list[Pair], **parameters: Any) -> IHomer:

@@ -23,7 +23,7 @@ from ihomer.stream.schemas import load_schema
 
 IHOMER = Path(sys.executable).with_name("ihomer")
 MEASURES = {"subset_accuracy", "hamming_loss", "micro_f1", "macro_f1", "example_f1"}
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ihomer import IHomer
 from ihomer.errors import MalformedEventError, UsageError
 from ihomer.instances import Event
+from ihomer.learners.ihomer import PARTS
 from tests.streams import arrays, assert_same_model, events, learned, scores_in_batches, stream
 
 # What does not matter.
@@ -136,35 +137,34 @@ def test_unlabelled_events_change_nothing() -> None:
 
 def test_unlabelled_events_alone_are_predicted_and_not_learned() -> None:
     model = learned(stream(100, 7))
-    before = arrays(model)
+    before = pickle.loads(pickle.dumps(model))  # noqa: S301  # made here
     batch = model.encoder.encode([Event(t, x) for t, (x, _) in enumerate(stream(50, 8))])
     found = model.predict_learn(batch)
     assert found.events.tolist() == [100] * 50
     assert np.isfinite(found.scores).all()
-    after = arrays(model)
-    for a, b in zip(before, after, strict=True):
-        np.testing.assert_array_equal(a, b[: len(a)])
+    assert_same_model(model, before)
 
 
 def test_predicting_changes_nothing() -> None:
     model = learned(stream(150, 9), labels=("declared",))
-    before = pickle.dumps(model)
+    before = pickle.loads(pickle.dumps(model))  # noqa: S301  # made here
     for x, _ in stream(30, 10):
         fresh = {**x, "a new name": 2.0, "a new kind": "new", "new list": ["p", "q"]}
         assert model.predict_proba_one(fresh) == model.predict_proba_one(fresh)
         model.predict_one(fresh)
         model.rank_one(fresh, k=3)
-    assert pickle.dumps(model) == before
+    assert_same_model(model, before)
 
 
-def test_the_partition_changes_no_score_without_drift() -> None:
+def test_the_partition_moves_scores_by_little() -> None:
     given_events = events(stream(1200, 11))
     split, whole = IHomer(drift=False), IHomer(drift=False, partition=False)
     found = scores_in_batches(split, given_events, [500])
     expected = scores_in_batches(whole, given_events, [])
     assert len(split.clusters()) == 2
     assert whole.clusters() == []
-    np.testing.assert_array_equal(found, expected)
+    # Trees alone know of clusters.
+    assert np.nanmean(np.abs(found - expected)) < 0.005
 
 
 def test_clusters_are_the_groups_of_the_stream() -> None:
@@ -216,17 +216,17 @@ def test_before_the_first_event() -> None:
     assert model.clusters() == []
     assert model.n_learned == 0
     declared = IHomer(labels=("b", "a"))
-    assert declared.predict_proba_one({"x": 1.0}) == {
-        "a": {False: 0.5, True: 0.5},
-        "b": {False: 0.5, True: 0.5},
-    }
+    found = declared.predict_proba_one({"x": 1.0})
+    assert list(found) == ["a", "b"] or list(found) == ["b", "a"]
+    assert found["a"] == found["b"]
+    assert 0.4 < found["a"][True] < 0.6
 
 
 def test_events_without_features_are_learned_by_the_bias() -> None:
     model = IHomer()
-    for _ in range(100):
-        model.learn_one({}, {"always"})
-        model.learn_one({}, {"always", "half"})
+    rng = np.random.default_rng(17)
+    for _ in range(200):
+        model.learn_one({}, {"always", "half"} if rng.random() < 0.5 else {"always"})
     found = model.predict_proba_one({})
     assert found["always"][True] > 0.95
     assert 0.3 < found["half"][True] < 0.7
@@ -301,13 +301,30 @@ def test_learning_from_missing_values_harms_nothing() -> None:
     assert np.mean(hits) > 0.9
 
 
-def test_the_threshold_decides() -> None:
-    low, high = (learned(stream(100, 13), threshold=t) for t in (0.2, 0.8))
+@pytest.mark.parametrize("objective", ["hamming", "micro-f1", "macro-f1"])
+def test_the_objective_decides_and_changes_no_probability(objective: str) -> None:
+    pairs = stream(300, 13)
+    model, default = learned(pairs, objective=objective), learned(pairs)
     for x, _ in stream(30, 14):
-        found = low.predict_proba_one(x)
-        assert found == high.predict_proba_one(x)
-        assert low.predict_one(x) == {label: p[True] >= 0.2 for label, p in found.items()}
-        assert high.predict_one(x) == {label: p[True] >= 0.8 for label, p in found.items()}
+        found = model.predict_proba_one(x)
+        assert found == default.predict_proba_one(x)
+        if objective == "hamming":
+            assert model.predict_one(x) == {label: p[True] >= 0.5 for label, p in found.items()}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_model_without_a_part_learns_all_the_same(part: str) -> None:
+    pairs = stream(200, 15)
+    model = learned(pairs, without=[part])
+    assert np.isfinite([p[True] for p in model.predict_proba_one(pairs[0][0]).values()]).all()
+    hits = [all(model.predict_proba_one(x)[label][True] > 0.3 for label in y) for x, y in pairs]
+    assert np.mean(hits) > 0.8
+
+
+def test_threads_change_nothing() -> None:
+    pairs = stream(200, 16)
+    many = [(x, y | {f"rare {t % 300}"}) for t, (x, y) in enumerate(pairs)]
+    assert_same_model(learned(many, threads=3), learned(many))
 
 
 @pytest.mark.parametrize("kind", [set, frozenset, list, tuple, iter, dict.fromkeys])
@@ -326,13 +343,16 @@ def test_labels_come_in_any_collection(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"threshold": 0.0}, "threshold: found 0.0"),
-        ({"threshold": 1.0}, "threshold"),
-        ({"threshold": math.nan}, "threshold: found nan"),
-        ({"step": 0.0}, "step: found 0.0"),
-        ({"step": -1.0}, "step"),
-        ({"step": math.nan}, "step: found nan"),
-        ({"step": math.inf}, "step: found inf"),
+        (
+            {"objective": "recall"},
+            "objective: found 'recall', accepted: 'subset', 'hamming', 'micro-f1' or",
+        ),
+        ({"trees": 0}, "trees: found 0, accepted: 1 to 100"),
+        ({"split_test": "gini"}, "split_test: found 'gini'"),
+        ({"threads": 0}, "threads: found 0, accepted: 1 or more"),
+        ({"max_memory_mb": 1}, "max_memory_mb: found 1, accepted: 16 or more"),
+        ({"without": ["stacks"]}, "without: found"),
+        ({"without": "raw"}, "without: found 'raw'"),
         ({"new_labels": "ignore"}, "new_labels: found 'ignore', accepted: 'error' or 'drop'"),
         ({"max_features": 0}, "max_features: found 0"),
         ({"max_labels": 0}, "max_labels: found 0"),

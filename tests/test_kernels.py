@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,8 +12,7 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 
-from ihomer.instances import Batch, FloatArray, IntArray
-from ihomer.learners.experts.logistic import LogisticExpert, Placement
+from ihomer.instances import Batch, FloatArray
 from ihomer.learners.kernels.linkage import average_linkage
 from ihomer.learners.kernels.scaling import STRIDE, ScalingState, empty_state, scale_rows
 from ihomer.learners.scaling import ScaledRows, Scaler
@@ -167,179 +165,6 @@ def test_rows_have_length_one_or_zero(drawn: tuple[list[dict[int, float]], list[
         assert not row or length == pytest.approx(1.0)
 
 
-# Logistic regression.
-
-
-class Run(NamedTuple):
-    scores: FloatArray
-    reserve: FloatArray
-    loss: FloatArray
-    counted: Any
-    expert: LogisticExpert
-
-
-def run(
-    batch: Batch,
-    members: list[int],
-    *,
-    reserve: bool,
-    n_labels: int,
-    step: float = 1.0,
-    columns: int = 5,
-    cluster_of: IntArray | None = None,
-) -> Run:
-    """An expert's pass over a batch whose values are scaled already."""
-    expert = LogisticExpert(step, reserve=reserve)
-    expert.make_room(columns, len(members))
-    column_of = np.zeros(n_labels, dtype=np.int32)
-    column_of[members] = expert.reserve + np.arange(len(members))
-    if cluster_of is None:
-        cluster_of = np.ones(n_labels, dtype=np.int32)
-        cluster_of[members] = 0
-    n = len(batch)
-    out = Run(
-        np.full((n, n_labels), np.nan),
-        np.full(n, np.nan),
-        np.zeros(n),
-        np.zeros(n, dtype=np.int64),
-        expert,
-    )
-    expert.run(
-        ScaledRows(batch.indptr, batch.indices, batch.values),
-        batch,
-        np.array(members, dtype=np.int32),
-        Placement(0, cluster_of, column_of),
-        out.scores,
-        out.reserve,
-        out.loss,
-        out.counted,
-    )
-    return out
-
-
-@st.composite
-def labelled_rows(
-    draw: st.DrawFn,
-) -> tuple[list[dict[int, float]], list[set[int] | None], list[int], int]:
-    """Scaled rows, label sets, how many labels have been on before each row, and labels in all."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    n, n_labels = draw(st.integers(0, 40)), draw(st.integers(1, 5))
-    rows, truth, known = [], [], [0]
-    for _ in range(n):
-        row = {j: float(rng.normal()) for j in range(5) if rng.random() < 0.6}
-        length = math.sqrt(sum(v * v for v in row.values()))
-        rows.append({j: v / length for j, v in row.items()})
-        # Ids are given in the order of appearance: a new one is the next that is free.
-        room = min(n_labels, known[-1] + int(rng.integers(0, 2)))
-        on = {i for i in range(known[-1]) if rng.random() < 0.4} | set(range(known[-1], room))
-        truth.append(on if rng.random() < 0.85 else None)
-        known.append(known[-1] if truth[-1] is None else room)
-    return rows, truth, known, n_labels
-
-
-@settings(max_examples=60)
-@given(labelled_rows(), st.sampled_from([0.1, 1.0]), st.booleans())
-def test_logistic_regression_is_its_twins(
-    drawn: tuple[list[dict[int, float]], list[set[int] | None], list[int], int],
-    step: float,
-    every_second: bool,
-) -> None:
-    """`every_second`: the other labels are in another cluster and must be left alone."""
-    rows, truth, known, n_labels = drawn
-    members = list(range(0, n_labels, 2 if every_second else 1))
-    found = run(batch_of(rows, truth, known), members, reserve=True, n_labels=n_labels, step=step)
-    scores, reserve, loss, counted = naive.logistic_rows(rows, truth, known, members, step)
-    expected = np.full((len(rows), n_labels), np.nan)
-    for t, row in enumerate(scores):
-        expected[t, list(row)] = list(row.values())
-    np.testing.assert_allclose(found.scores, expected, atol=1e-4)
-    np.testing.assert_allclose(found.reserve, reserve, atol=1e-4)
-    np.testing.assert_allclose(found.loss, loss, atol=1e-3)
-    assert found.counted.tolist() == counted
-
-
-@settings(max_examples=30)
-@given(labelled_rows())
-def test_a_label_is_born_as_one_that_was_always_off(
-    drawn: tuple[list[dict[int, float]], list[set[int] | None], list[int], int],
-) -> None:
-    rows, truth, known, n_labels = drawn
-    members = list(range(n_labels))
-    late = run(batch_of(rows, truth, known), members, reserve=True, n_labels=n_labels)
-    all_known = [n_labels] * (len(rows) + 1)
-    early = run(batch_of(rows, truth, all_known), members, reserve=True, n_labels=n_labels)
-    born = ~np.isnan(late.scores)
-    np.testing.assert_array_equal(late.scores[born], early.scores[born])
-    np.testing.assert_array_equal(late.reserve, early.reserve)
-    # Until then the reserve column says what its own would.
-    for t, column in zip(*np.nonzero(~born), strict=True):
-        assert early.scores[t, column] == late.reserve[t]
-
-
-@settings(max_examples=30)
-@given(labelled_rows())
-def test_clusters_together_are_one_cluster(
-    drawn: tuple[list[dict[int, float]], list[set[int] | None], list[int], int],
-) -> None:
-    rows, truth, _, n_labels = drawn
-    batch = batch_of(rows, truth, [n_labels] * (len(rows) + 1))
-    whole = run(batch, list(range(n_labels)), reserve=False, n_labels=n_labels)
-    parts = [list(range(first, n_labels, 2)) for first in range(min(2, n_labels))]
-    split = [run(batch, part, reserve=False, n_labels=n_labels) for part in parts]
-    for part, half in zip(parts, split, strict=True):
-        np.testing.assert_array_equal(half.scores[:, part], whole.scores[:, part])
-    np.testing.assert_allclose(sum(half.loss for half in split), whole.loss, atol=1e-12)
-    assert (sum(half.counted for half in split) == whole.counted).all()
-    assert np.isnan(whole.reserve).all()  # nobody asked for it
-
-
-def test_unlabelled_rows_move_no_weights() -> None:
-    rows = [{0: 1.0}, {0: 0.6, 1: -0.8}]
-    found = run(batch_of(rows, [None, None], [2, 2, 2]), [0, 1], reserve=True, n_labels=2)
-    state = found.expert.take(np.arange(3, dtype=np.int32))
-    assert not state.weights.any()
-    assert not state.bias.any()
-    assert found.scores.tolist() == [[0.5, 0.5], [0.5, 0.5]]
-    assert found.loss.tolist() == [0.0, 0.0]
-
-
-def test_columns_past_the_weights_are_left_out_of_a_prediction() -> None:
-    truth: list[set[int] | None] = [{0}, None]
-    plain = run(batch_of([{0: 1.0}, {0: 1.0}], truth, [1] * 3), [0], reserve=False, n_labels=1)
-    batch = batch_of([{0: 1.0}, {0: 1.0, 999: 1.0}], truth, [1] * 3)
-    found = run(batch, [0], reserve=False, n_labels=1)
-    assert found.expert.columns < 999
-    assert found.scores.tolist() == plain.scores.tolist()
-
-
-def test_columns_move_between_experts_and_keep_what_they_learned() -> None:
-    rows = [{0: 0.6, 1: 0.8}, {1: 1.0}, {0: 1.0}]
-    old = run(batch_of(rows, [{0}, {1}, {0, 1}], [2] * 4), [0, 1], reserve=True, n_labels=2).expert
-    new = LogisticExpert(1.0, reserve=False)
-    new.make_room(old.columns, 1)
-    new.put(np.array([0], dtype=np.int32), old.take(np.array([2], dtype=np.int32)))
-    for mine, theirs in zip(
-        new.take(np.array([0], dtype=np.int32)),
-        old.take(np.array([2], dtype=np.int32)),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(mine, theirs)
-        assert theirs.any()
-
-
-def test_a_quickened_expert_keeps_its_weights_and_moves_faster() -> None:
-    rows, truth = [{0: 1.0}] * 30, [{0} if t % 2 else set() for t in range(30)]
-    expert = run(batch_of(rows, list(truth), [1] * 31), [0], reserve=False, n_labels=1).expert
-    column = np.array([0], dtype=np.int32)
-    before = expert.take(column)
-    expert.quicken()
-    after = expert.take(column)
-    np.testing.assert_array_equal(before.weights, after.weights)
-    np.testing.assert_array_equal(before.bias, after.bias)
-    assert after.squares[0, 0] < before.squares[0, 0]
-    assert after.bias_squares[0] < before.bias_squares[0]
-
-
 # Numbers that break sums, squares and quotients.
 
 HOSTILE: dict[str, list[float]] = {
@@ -382,21 +207,6 @@ def test_hostile_numbers_leave_everything_finite(kind: str, presence: float) -> 
     assert np.isfinite(used).all()
     assert (np.abs(used) <= 1.0 + 1e-12).all()
     assert all(np.isfinite(array).all() for array in state)
-    scaled_batch = Batch(
-        rows.indptr,
-        rows.indices,
-        rows.values,
-        batch.y_indptr,
-        batch.y_indices,
-        batch.labelled,
-        batch.known,
-    )
-    found = run(scaled_batch, [0], reserve=True, n_labels=1, columns=columns)
-    weights = found.expert.take(np.arange(2, dtype=np.int32))
-    assert all(np.isfinite(array).all() for array in weights)
-    assert np.isfinite(found.scores).all()
-    assert np.isfinite(found.reserve).all()
-    assert np.isfinite(found.loss).all()
 
 
 # Average linkage.

@@ -17,7 +17,7 @@ from ihomer.errors import UsageError
 from ihomer.instances import Encoder, Event
 from ihomer.learners.base import Predictions
 from ihomer.stream.measures import Measures
-from tests import naive
+from tests import naive, naive_reliability
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ def streams(draw: st.DrawFn) -> Stream:
     on = draw(hnp.arrays(np.bool_, shape))
     truth = draw(hnp.arrays(np.bool_, shape))
     # Few values, so that ties are common.
-    value = st.sampled_from([0.0, 0.25, 0.5, 1.0, math.nan])
+    value = st.sampled_from([0.0, 0.07, 0.1, 0.25, 0.5, 1.0, math.nan])
     scores = draw(hnp.arrays(np.float64, shape, elements=value))
     for rows in (on, truth):
         kinds = draw(st.lists(st.sampled_from(["drawn", "none", "all"]), min_size=n, max_size=n))
@@ -95,15 +95,15 @@ def expected(stream: Stream, n_labels: int, last: int | None = None) -> dict[str
         padded = np.full((len(full), n_labels), fill, dtype=full.dtype)
         width = min(full.shape[1], n_labels)
         padded[:, :width] = full[:, :width]
-        padded = padded[stream.labelled]
-        return padded if last is None else padded[max(0, len(padded) - last) :]
+        return padded[stream.labelled]
 
-    return naive.measures(
-        rows(stream.on, 0).astype(np.bool_),
-        rows(stream.scores, math.nan).astype(np.float64),
-        rows(stream.truth, 0).astype(np.bool_),
-        KS,
-    )
+    on, truth = (rows(full, 0).astype(np.bool_) for full in (stream.on, stream.truth))
+    scores = rows(stream.scores, math.nan).astype(np.float64)
+    first = 0 if last is None else max(0, len(on) - last)
+    return {
+        **naive.measures(on[first:], scores[first:], truth[first:], KS),
+        **naive_reliability.reliability(scores, truth, last),
+    }
 
 
 def assert_close(found: dict[str, float], wanted: dict[str, float]) -> None:
@@ -318,7 +318,7 @@ def test_memory_is_bounded_by_the_window() -> None:
     stream = random_stream(3000, 6, seed=1)
     measures = fed(stream, list(range(50, 3000, 50)), window=20)
     # In numbers: at most every label of each event of the window, and growth by doubling.
-    assert sum(part.size for part in measures._tally) < 2 * 20 * 6 + 20 * 20 + 200
+    assert sum(part.size for part in measures._tally) < 2 * 20 * 6 + 20 * 40 + 300
 
 
 @settings(max_examples=30, deadline=None)
@@ -366,4 +366,44 @@ def test_one_error_does_not_need_precision_at_one() -> None:
     measures = Measures(ks=(4, 2))
     feed(measures, stream, 0, 50, 5)
     found, wanted = measures.result(), naive.measures(*stream[:3], ks=(4, 2))
-    assert_close(found, wanted)
+    assert_close(found, wanted | naive_reliability.reliability(stream.scores, stream.truth))
+
+
+@pytest.mark.parametrize("n_labels", [31, 32, 33, 400])
+def test_many_labels_equal_the_definitions(n_labels: int) -> None:
+    # Past a block of labels, and past the number of levels up to which every level is compared.
+    stream = random_stream(40, n_labels, seed=n_labels)
+    rng = np.random.default_rng(n_labels)
+    fine = np.where(np.isnan(stream.scores), math.nan, rng.random(stream.scores.shape) ** 4)
+    fine[20:, :] = np.where(rng.random(fine[20:].shape) < 0.5, fine[20:], stream.scores[20:])
+    stream = stream._replace(scores=fine)
+    assert_close(fed(stream, stream.cuts, window=9).result(), expected(stream, n_labels))
+    assert_close(fed(stream, stream.cuts, window=9).rolling(), expected(stream, n_labels, 9))
+
+
+def test_certainty_costs_as_much_as_it_may_and_no_more() -> None:
+    sure = one_event([1.0, 0.0] + [0.0] * 98, [1], n_labels=100)
+    assert sure["log_loss"] == pytest.approx((2 * -math.log(1e-6) - 98 * math.log(1 - 1e-6)) / 100)
+    assert sure["calibration_error"] == pytest.approx(2 / 100)
+    assert sure["calibration_error_likely"] == 1.0
+    assert (sure["scored_pairs"], sure["likely_pairs"]) == (100, 1)
+    assert sure["prior_log_loss"] == pytest.approx(math.log(2))
+    wrong = one_event([0.0] * 500, list(range(500)), n_labels=500)
+    assert wrong["log_loss"] == pytest.approx(-math.log(1e-6))  # no product has vanished
+
+
+def test_scores_that_are_no_probabilities_are_cut_to_them() -> None:
+    odd = one_event([-math.inf, -3.0, 7.0, math.inf, 1e300], [2], n_labels=5)
+    even = one_event([0.0, 0.0, 1.0, 1.0, 1.0], [2], n_labels=5)
+    for key in ("log_loss", "calibration_error", "calibration_error_likely", "likely_pairs"):
+        assert odd[key] == even[key]
+
+
+def test_probability_without_a_pair_has_no_figure() -> None:
+    found = one_event([math.nan], [0], n_labels=1)
+    assert found["scored_pairs"] == 0
+    assert math.isnan(found["log_loss"])
+    assert math.isnan(found["calibration_error"])
+    unlikely = one_event([0.05], [], n_labels=1)
+    assert unlikely["calibration_error"] == pytest.approx(0.05)
+    assert math.isnan(unlikely["calibration_error_likely"])

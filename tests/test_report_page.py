@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from rich.console import Console
 import bench.report
 from bench.report import diagrams, writer
 from bench.report.__main__ import main
-from bench.report.groups import group
+from bench.report.groups import Figure, Row, group
 from bench.report.reference import Reference
 from bench.report.significance import compare, run_tests
 from bench.report.styles import styles
@@ -276,12 +277,17 @@ def test_the_terminal_compares() -> None:
         Cell("flags", "knn", 1, None, "time-limit", "limit of 5 s", events=9, length=194),
         Cell("flags", "[red]moa", 1, None, "unavailable", "no Java"),
     ]
-    print_accuracy(cells, console, {"flags": {"subset_accuracy": 0.2}})
+    theirs = {"subset_accuracy": Figure(0.2, math.nan, 1)}
+    print_accuracy(cells, console, Reference(mlhat={Row("flags"): theirs}))
     text = file.getvalue()
     assert "0.3000 (1.50, 3.00)" in text
     assert "> limit, 9 of 194" in text
     assert "[red]moa: unavailable in 1 cell: no Java" in text
     assert "not in these means: knn, lacks flags" in text
+    worst = text.split("Worst against")[1].splitlines()[2].split()
+    assert worst[:4] == ["ihomer", "flags", "subset", "acc."]
+    assert worst[-1] == "+0.1000"
+    assert "below -0.01: 0 of 1" in text
 
 
 def test_the_terminal_compares_speed() -> None:
@@ -303,7 +309,7 @@ def test_the_terminal_compares_speed() -> None:
 
 def test_the_terminal_says_that_there_is_nothing() -> None:
     file = io.StringIO()
-    print_accuracy([], Console(file=file), None)
+    print_accuracy([], Console(file=file), Reference())
     print_throughput([], Console(file=file), None)
     assert file.getvalue() == "Nothing was measured.\nNo speed was measured.\n"
 

@@ -70,7 +70,7 @@ def test_every_estimator_of_the_package_is_checked() -> None:
 
 
 def test_in_a_pipeline() -> None:
-    pipeline: Any = preprocessing.StandardScaler() | IHomer()
+    pipeline: Any = preprocessing.StandardScaler() | IHomer(objective="hamming")
     for x, y in YEAST().take(100):
         predicted = pipeline.predict_one(x)
         probabilities = pipeline.predict_proba_one(x)

@@ -77,21 +77,15 @@ def summary_text(
     from rich.console import Console
 
     from bench.report.groups import collect
-    from bench.report.reference import read_reference
+    from bench.report.reference import mlhat_rates, read_reference
     from bench.report.terminal import print_accuracy, print_throughput
 
     reference = read_reference(published)
     run = collect(documents)
     file = io.StringIO()
     console = Console(file=file, width=width, no_color=True, highlight=False)
-    mlhat = {
-        row.stream: {key: figure.mean for key, figure in figures.items()}
-        for row, figures in reference.mlhat.items()
-        if not row.shuffled
-    }
     if run.plain("accuracy"):
-        print_accuracy(run.plain("accuracy"), console, mlhat)
+        print_accuracy(run.plain("accuracy"), console, reference)
     if run.plain("throughput"):
-        rates = {s: f["events_per_second"] for s, f in mlhat.items() if "events_per_second" in f}
-        print_throughput(run.plain("throughput"), console, rates)
+        print_throughput(run.plain("throughput"), console, mlhat_rates(reference))
     return file.getvalue()

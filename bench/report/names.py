@@ -69,12 +69,28 @@ _MEASURES = {
         Measure("average_precision", "Label ranking average precision", "avg. prec."),
         Measure("one_error", "One-error", "one-error", lower=True),
         Measure("ranking_loss", "Ranking loss", "ranking loss", lower=True),
+        Measure("log_loss", "Log-loss", "log-loss", lower=True),
+        Measure("prior_log_loss", "Log-loss of the running priors", "priors' log-loss", lower=True),
+        Measure("calibration_error", "Expected calibration error", "ECE", lower=True),
+        Measure(
+            "calibration_error_likely",
+            "Expected calibration error from .1",
+            "ECE from .1",
+            lower=True,
+        ),
     )
 }
 # What every run is judged by; MLHAT's re-run has exactly these.
 MAIN_MEASURES = ("subset_accuracy", "hamming_loss", "micro_f1", "macro_f1", "example_f1")
 # Counts that `Measures.result` returns beside the measures.
-_COUNTS = ("events", "events_without_labels", "labels", "cardinality")
+_COUNTS = (
+    "events",
+    "events_without_labels",
+    "labels",
+    "cardinality",
+    "scored_pairs",
+    "likely_pairs",
+)
 
 
 def measure(key: str) -> Measure:
@@ -135,9 +151,14 @@ def learners_in_order(names: Iterable[str]) -> list[str]:
     def place(name: str) -> tuple[int, int, str]:
         if name in BASELINES:
             return 2, BASELINES.index(name), name
-        return (0 if name == SUBJECT or name.startswith(f"{SUBJECT}-") else 1), 0, name
+        return (0 if is_ours(name) else 1), 0, name
 
     return sorted(set(names), key=place)
+
+
+def is_ours(learner: str) -> bool:
+    """Whether `learner` is ihomer or a variant of it (``ihomer?trees=1``)."""
+    return learner == SUBJECT or learner.startswith((f"{SUBJECT}-", f"{SUBJECT}?"))
 
 
 def is_baseline(learner: str) -> bool:

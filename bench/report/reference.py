@@ -107,6 +107,21 @@ class Reference:
         return None if found is None else found.mean
 
 
+def mlhat_figures(reference: Reference) -> dict[str, dict[str, float]]:
+    """MLHAT's figures of its re-run in file order, by stream and measure."""
+    return {
+        row.stream: {key: figure.mean for key, figure in figures.items()}
+        for row, figures in reference.mlhat.items()
+        if not row.shuffled
+    }
+
+
+def mlhat_rates(reference: Reference) -> dict[str, float]:
+    """MLHAT's events per second in its re-run, by stream."""
+    found = mlhat_figures(reference)
+    return {s: f["events_per_second"] for s, f in found.items() if "events_per_second" in f}
+
+
 def read_reference(folder: Path | None) -> Reference:
     """What `folder` holds; None: nothing.
 

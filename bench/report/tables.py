@@ -13,7 +13,7 @@ from html import escape
 
 from bench.report.groups import Figure, Group, Groups, Row, learners_of, rows_of
 from bench.report.headline import better_baseline
-from bench.report.names import MLHAT, SUBJECT, best, better, is_baseline, measure
+from bench.report.names import MLHAT, best, better, is_baseline, is_ours, measure
 from bench.report.reference import Reference
 from bench.results import Cell
 
@@ -190,7 +190,7 @@ def measure_table(groups: Groups, reference: Reference, key: str) -> MeasureTabl
             figures[row, MLHAT] = theirs
     columns = learners_of(groups)
     if any(column == MLHAT for _, column in figures):
-        ours = [name for name in columns if name == SUBJECT or name.startswith(f"{SUBJECT}-")]
+        ours = list(filter(is_ours, columns))
         columns.insert(len(ours), MLHAT)  # beside ours: it is what ours is measured by
     bars = {row: better_baseline(groups, reference, row, key) for row in rows}
     known = {row: bar for row, bar in bars.items() if bar is not None}

@@ -14,24 +14,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.report.groups import Figure, Group, Groups, Row, group, learners_of, rows_of
+from bench.report.deficits import ACCEPTED, Deficit, deficits
+from bench.report.groups import Group, Groups, Row, group, learners_of, rows_of
 from bench.report.headline import BETTER_BASELINE, Headline, better_baseline, headline
 from bench.report.names import MAIN_MEASURES, MLHAT, PEER, best, better, is_baseline, measure
 from bench.report.reference import Reference
 from bench.results import Cell
 
 _MEASURES = MAIN_MEASURES[:4]
+_WORST = 8  # deficits shown of each learner
 
 
 def print_accuracy(
     cells: Sequence[Cell],
     console: Console,
-    reference: Mapping[str, Mapping[str, float]] | None,
+    reference: Reference,
 ) -> None:
     """Print the main measures of `cells`, one line per stream and learner, then the headline.
 
     Each figure is followed by its ratios to MLHAT's re-run and to the better of the baselines that
-    were measured, where there are such.
+    were measured, where there are such. Last come the worst deficits.
 
     Parameters
     ----------
@@ -40,18 +42,13 @@ def print_accuracy(
     console
         Where to print.
     reference
-        MLHAT's figures by stream (file order) and measure; None: there are none.
+        Figures of others; empty: there are none.
     """
     groups = group(cells)
     if not groups:
         console.print("Nothing was measured.")
         return
-    known = Reference(
-        mlhat={
-            Row(stream): {key: Figure(value, float("nan"), 1) for key, value in figures.items()}
-            for stream, figures in (reference or {}).items()
-        }
-    )
+    known = Reference(mlhat=reference.mlhat)  # baselines: those of this run alone
     table = _table("stream", "learner", *(_head(key) for key in _MEASURES), "events/s")
     for row in rows_of(groups):
         bars = {key: better_baseline(groups, known, row, key) for key in _MEASURES}
@@ -72,6 +69,7 @@ def print_accuracy(
     console.print(table)
     _print_reasons(groups, console)
     _print_headline(headline(groups, known), console)
+    _print_deficits(deficits(groups, reference), console)
     text = "In brackets: ratio to MLHAT's re-run, ratio to the better baseline. Hamming: lower."
     console.print(Text(text, style="dim"))
 
@@ -126,7 +124,7 @@ def print_throughput(
 def _table(*heads: str) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for i, head in enumerate(heads):
-        names = i == 0 or head == "learner"
+        names = i == 0 or head in ("learner", "stream", "measure")
         table.add_column(Text(head), justify="left" if names else "right", no_wrap=names)
     return table
 
@@ -186,6 +184,31 @@ def _print_headline(found: Headline, console: Console) -> None:
     console.print(table)
     for learner, lacks in found.left_out.items():
         console.print(Text(f"not in these means: {learner}, lacks {', '.join(lacks)}"))
+
+
+def _print_deficits(found: Sequence[Deficit], console: Console) -> None:
+    """The worst of each learner, and how many are worse than accepted."""
+    if not found:
+        return
+    table = _table("learner", "stream", "measure", "found", "best rival", "difference")
+    for learner in dict.fromkeys(deficit.learner for deficit in found):
+        own = [deficit for deficit in found if deficit.learner == learner]
+        for i, each in enumerate(own[:_WORST]):
+            style = "red" if each.difference < ACCEPTED else ""
+            table.add_row(
+                Text(learner if i == 0 else ""),
+                Text(Row(each.stream, each.shuffled).title),
+                Text(_head(each.measure)),
+                Text(f"{each.value:.4f}"),
+                Text(f"{each.bar:.4f} {each.rival}"),
+                Text(f"{each.difference:+.4f}", style=style),
+            )
+        below = sum(deficit.difference < ACCEPTED for deficit in own)
+        table.add_row(Text(""), Text(f"below {ACCEPTED:+.2f}: {below} of {len(own)}"))
+    console.print()
+    title = "Worst against the best of MLHAT, no-change and majority"
+    console.print(Text(title, style="bold"))
+    console.print(table)
 
 
 def _why(found: Group) -> str:

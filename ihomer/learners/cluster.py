@@ -1,17 +1,23 @@
-"""One cluster of labels: its expert, its recent losses and the detector that watches them.
+"""One cluster of labels: its trees, the regression along their paths, and its detector.
 
-In: scaled rows and label sets. Out: probabilities for the cluster's labels. It is the place where
-further experts and their mixture go.
+In: a segment of events. Out: logits for the cluster's labels. Clusters share nothing, so they run
+on threads.
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Collection, Sequence
+
 import numpy as np
 
 from ihomer.drift.watch import Watch
-from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
-from ihomer.learners.experts.logistic import LogisticExpert, Placement
-from ihomer.learners.scaling import ScaledRows
+from ihomer.instances import BoolArray, FloatArray, IntArray
+from ihomer.learners.experts.forest import Forest, SplitTest
+from ihomer.learners.experts.path import PathRegression
+from ihomer.learners.segment import OUTER, Segment
+
+FOREST, PATH = range(len(OUTER))
 
 
 class Cluster:
@@ -21,58 +27,121 @@ class Cluster:
     ----------
     members
         int32 (m,), label ids, ascending.
-    step
-        See `LogisticExpert`.
-    reserve
-        Whether new labels are born here: a column for labels that have never been on is kept.
-    watched
-        Whether losses are kept for `watch`.
+    trees, split_test, seed
+        See `Forest`.
+    without
+        Parts that are switched off: ``"forest"``, ``"path"``, ``"alternates"``.
     """
 
     def __init__(
-        self, members: IntArray, step: float, *, reserve: bool = False, watched: bool = True
+        self,
+        members: IntArray,
+        trees: int,
+        split_test: SplitTest,
+        seed: int,
+        without: Collection[str] = (),
     ) -> None:
         self.members = members
-        self.expert = LogisticExpert(step, reserve=reserve)
         self.watch = Watch()
-        self._watched = watched
+        self.forest: Forest | None = None
+        self.path: PathRegression | None = None
+        if not {"forest", "path"} <= set(without):
+            alternates = "alternates" not in without
+            self.forest = Forest(trees, split_test=split_test, alternates=alternates, seed=seed)
+            if "path" not in without:
+                self.path = PathRegression()
 
     @property
     def memory_bytes(self) -> int:
         """Bytes held by the arrays."""
-        return self.expert.memory_bytes
+        return sum(part.memory_bytes for part in (self.forest, self.path) if part is not None)
 
-    def run(
-        self,
-        rows: ScaledRows,
-        batch: Batch,
-        columns: int,
-        placement: Placement,
-        scores: FloatArray,
-        reserve_scores: FloatArray,
-    ) -> tuple[FloatArray, OffsetArray]:
-        """Predict, then learn the labelled events.
+    def run(self, segment: Segment, columns: int, *, nursery: bool, growing: bool) -> None:
+        """Predict into ``segment.outer`` at this cluster's labels, then learn the labelled events.
 
         Parameters
         ----------
-        rows, batch
-            The same n events.
+        segment
+            Of n events.
         columns
-            Feature columns in use by now.
-        placement, scores, reserve_scores
-            See `logistic_rows`.
-
-        Returns
-        -------
-        loss, counted
-            float64 (n,), int64 (n,): sums of squared errors over labels, numbers of labels; zeros
-            where nothing was learned.
+            Feature columns in use.
+        nursery
+            Whether this is the cluster into which labels are born: it writes the reserve's logits.
+        growing
+            False: the trees predict, but do not learn, which is most of their work.
         """
-        loss, counted = np.zeros(len(batch)), np.zeros(len(batch), dtype=np.int64)
-        if batch.labelled.any():
-            self.expert.make_room(columns, len(self.members))
-        self.expert.run(rows, batch, self.members, placement, scores, reserve_scores, loss, counted)
-        if self._watched:
-            some = counted > 0
-            self.watch.collect(loss[some] / counted[some])
-        return loss, counted
+        if self.forest is None:
+            return
+        batch, members = segment.batch, self.members
+        n, m = len(batch), len(members)
+        position_of = np.full(batch.n_labels, -1, dtype=np.int32)
+        position_of[members] = np.arange(1, m + 1)
+        places = np.concatenate([np.zeros(1, dtype=np.int32), members + 1])
+        self.forest.make_room(columns, m)
+        out = np.empty((2, n, 1 + m), dtype=np.float32)
+        seen = batch if growing else batch.unlabelled()
+        paths, gone = self.forest.run(seen, members, position_of, out[FOREST])
+        if self.path is not None and not segment.correcting:
+            self.path.forget_nodes(gone)
+        elif self.path is not None:
+            self.path.make_room(self.forest.nodes, m)
+            base = np.take(segment.base, places, axis=1)  # in C order, as the kernel expects
+            self.path.run(paths, base, batch, members, position_of, out[PATH])
+            self.path.forget_nodes(gone)
+        first = 0 if nursery else 1
+        to = places[first:]
+        for number, part in enumerate((self.forest, self.path)):
+            if part is not None:
+                segment.outer[number][:n, to] = out[number][:, first:]
+
+    def inherit(self, sources: Sequence[Cluster], priors: FloatArray, *, trees: bool) -> None:
+        """Start with what the present clusters of this one's labels have learned about them.
+
+        The trees are those of the cluster that holds most of the labels; to them the other labels
+        are new.
+
+        Parameters
+        ----------
+        sources
+            The present clusters of the members, at least one.
+        priors
+            float64 (m,): how often the members are on.
+        trees
+            False: the trees are not worth a copy, and start anew.
+        """
+        if self.forest is None:
+            return
+        shared = [np.isin(self.members, source.members) for source in sources]
+        main = max(range(len(sources)), key=lambda i: int(shared[i].sum()))
+        if trees:
+            self._copy_trees(sources[main], shared[main], priors)
+        if self.path is None:
+            return
+        self.path.make_room(0, len(self.members))
+        for number, (source, there) in enumerate(zip(sources, shared, strict=True)):
+            if source.path is not None and not (trees and number == main):
+                own = np.flatnonzero(there).astype(np.int32)
+                theirs = np.searchsorted(source.members, self.members[own]).astype(np.int32)
+                self.path.inherit(1 + own, source.path, 1 + theirs)
+
+    def _copy_trees(self, source: Cluster, shared: BoolArray, priors: FloatArray) -> None:
+        """Take over another cluster's trees, and the weights of their nodes for shared labels."""
+        own = np.flatnonzero(shared).astype(np.int32)
+        theirs = np.searchsorted(source.members, self.members[own]).astype(np.int32)
+        positions = np.zeros(len(self.members), dtype=np.int32)
+        positions[own] = 1 + theirs
+        self.forest = copy.deepcopy(source.forest)
+        if self.forest is not None:
+            self.forest.rearrange(positions, priors)
+        if self.path is not None and source.path is not None:
+            self.path.make_room(source.path.linear.columns, len(self.members))
+            zero = np.zeros(1, dtype=np.int32)
+            self.path.linear.put(
+                np.concatenate([zero, 1 + own]),
+                source.path.linear.take(np.concatenate([zero, 1 + theirs])),
+            )
+
+    def set_budget(self, budget_bytes: int) -> None:
+        """Change the memory that the trees stay below."""
+        if self.forest is not None:
+            self.forest.set_budget(budget_bytes)

@@ -1,26 +1,219 @@
-"""From probabilities to a label set."""
+"""From probabilities to label sets, by the measure that is to be best.
+
+In: probabilities and, as they come, true label sets. Out: predicted label sets. One decision
+serves all clusters, because whether a whole set is right depends on all of them.
+"""
 
 from __future__ import annotations
 
+from typing import Literal, Protocol, get_args
+
 import numpy as np
 
-from ihomer.instances import BoolArray, FloatArray
+from ihomer.errors import UsageError
+from ihomer.instances import Batch, BoolArray, FloatArray
+from ihomer.learners.arrays import grown, nbytes
+from ihomer.learners.kernels.joint import (
+    ALPHA,
+    ALPHA_SQUARE,
+    CANDIDATES,
+    HITS,
+    NUMBERS,
+    SHARE,
+    TRIES,
+    WEIGHT,
+    JointState,
+    joint_rows,
+)
+from ihomer.learners.kernels.scaling import STRIDE
+from ihomer.learners.kernels.thresholds import (
+    HALF,
+    MACRO,
+    MICRO,
+    ThresholdState,
+    empty_thresholds,
+    threshold_rows,
+)
+
+Objective = Literal["subset", "hamming", "micro-f1", "macro-f1"]
+OBJECTIVES: tuple[str, ...] = get_args(Objective)
+
+MAX_SETS = 4096  # label sets remembered; past it the rarer half is forgotten
+MAX_ARENA = 1 << 18  # labels in them
 
 
-def thresholded(scores: FloatArray, threshold: float) -> BoolArray:
-    """Labels whose probability reaches `threshold`.
+class Decision(Protocol):
+    """Decides label sets, and learns from the true ones."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes held by the arrays."""
+        ...
+
+    def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
+        """Decide, then learn the labelled events.
+
+        Parameters
+        ----------
+        scores
+            float64 (n, L), probabilities.
+        batch
+            The same n events; its labelled ones may reach, but not cross, a multiple of `STRIDE`.
+        on
+            bool (n, L), all False: the decisions are written here.
+        """
+        ...
+
+    def adapt(self) -> None:
+        """Tidy up; called when the number of learned events is a multiple of `STRIDE`."""
+        ...
+
+
+def make_decision(objective: str, *, joint: bool = True) -> Decision:
+    """The decision for a measure.
 
     Parameters
     ----------
-    scores
-        float64 (n, L), NaN = no score.
-    threshold
-        In (0, 1); one half minimises the expected Hamming loss of calibrated probabilities.
+    objective
+        ``"subset"``: whole sets, jointly; ``"hamming"``: labels above one half; ``"micro-f1"``,
+        ``"macro-f1"``: labels above half the F1 reached, of all or of each.
+    joint
+        False: ``"subset"``, too, takes the labels above one half.
 
-    Returns
-    -------
-    BoolArray
-        bool (n, L); a label without a score is off.
+    Raises
+    ------
+    UsageError
+        There is no such objective.
     """
-    with np.errstate(invalid="ignore"):
-        return scores >= threshold
+    if objective not in OBJECTIVES:
+        accepted = ", ".join(map(repr, OBJECTIVES))
+        raise UsageError(f"objective: found {objective!r}, accepted: {accepted}")
+    if objective == "subset" and joint:
+        return JointDecision()
+    kinds = {"subset": HALF, "hamming": HALF, "micro-f1": MICRO, "macro-f1": MACRO}
+    return ThresholdDecision(kinds[objective])
+
+
+class ThresholdDecision:
+    """Label by label; see `threshold_rows`."""
+
+    def __init__(self, kind: int) -> None:
+        self.kind = kind
+        self.state: ThresholdState = empty_thresholds(1)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes held by the arrays."""
+        return nbytes(self.state)
+
+    def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
+        """See `Decision.run`."""
+        labels = max(1, batch.n_labels)
+        if len(self.state.both) < labels:
+            self.state = grown(self.state, empty_thresholds(labels + labels // 2))
+        threshold_rows(
+            scores,
+            batch.y_indptr,
+            batch.y_indices,
+            batch.labelled,
+            batch.known,
+            self.kind,
+            self.state,
+            on,
+        )
+
+    def adapt(self) -> None:
+        """See `Decision.adapt`; there is nothing to do."""
+
+
+class JointDecision:
+    """Whole label sets; see `joint_rows`."""
+
+    def __init__(self) -> None:
+        self.state = _empty(2 * STRIDE, 16 * STRIDE, 1)
+        self.state.numbers[WEIGHT] = 1.0
+        self.state.numbers[SHARE] = 0.5
+        self.state.numbers[ALPHA] = 0.7
+        self.state.numbers[ALPHA_SQUARE] = 1.0
+        # As if a tenth of ten sets had been right: hope first.
+        self.state.numbers[HITS] = 1.0
+        self.state.numbers[TRIES] = 10.0
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes held by the arrays."""
+        return nbytes(self.state)
+
+    def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
+        """See `Decision.run`."""
+        self._make_room(int(batch.labelled.sum()), len(batch.y_indices), batch.n_labels)
+        joint_rows(
+            scores, batch.y_indptr, batch.y_indices, batch.labelled, batch.known, self.state, on
+        )
+
+    def adapt(self) -> None:
+        """See `Decision.adapt`: forget the rarer half of the label sets when there are too many."""
+        state = self.state
+        sets, used = int(state.sizes[0]), int(state.sizes[1])
+        if sets + STRIDE > MAX_SETS or used > MAX_ARENA:
+            # Stable, so that among equally frequent sets the older stay.
+            self._rebuild(np.sort(np.argsort(-state.counts[:sets], kind="stable")[: sets // 2]))
+
+    def _make_room(self, sets: int, entries: int, labels: int) -> None:
+        state = self.state
+        sets += int(state.sizes[0])
+        entries += int(state.sizes[1])
+        if len(state.on) < labels:
+            wider = np.zeros(labels + labels // 2)
+            wider[: len(state.on)] = state.on
+            self.state = state = state._replace(on=wider)
+        if sets > len(state.hashes) or entries > len(state.arena):
+            self._rebuild(np.arange(state.sizes[0]), 2 * sets, 2 * entries)
+
+    def _rebuild(
+        self, kept: np.ndarray[tuple[int], np.dtype[np.int64]], sets: int = 0, entries: int = 0
+    ) -> None:
+        """Lay out the sets `kept` anew, in arrays of at least the present size."""
+        old = self.state
+        new = _empty(max(sets, len(old.hashes)), max(entries, len(old.arena)), len(old.on))
+        n = len(kept)
+        for name in ("hashes", "size", "counts", "recent", "stamp"):
+            getattr(new, name)[:n] = getattr(old, name)[kept]
+        ends = np.cumsum(old.size[kept], dtype=np.int64)
+        new.start[:n] = ends - old.size[kept]
+        for number, (start, size) in enumerate(zip(old.start[kept], old.size[kept], strict=True)):
+            begin = int(new.start[number])
+            new.arena[begin : begin + size] = old.arena[start : start + size]
+        number_of = {int(number): i for i, number in enumerate(kept)}
+        top = [number_of[int(number)] for number in old.top[: old.sizes[2]] if number in number_of]
+        new.top[: len(top)] = top
+        new.rank[top] = np.arange(len(top))
+        new.sizes[:] = n, ends[-1] if n else 0, len(top), old.sizes[3]
+        new.on[:] = old.on
+        new.numbers[:] = old.numbers
+        mask = len(new.slots) - 1
+        for number, value in enumerate(new.hashes[:n].tolist()):
+            slot = value & mask
+            while new.slots[slot] >= 0:
+                slot = (slot + 1) & mask
+            new.slots[slot] = number
+        self.state = new
+
+
+def _empty(sets: int, entries: int, labels: int) -> JointState:
+    slots = 1 << (2 * sets - 1).bit_length()
+    return JointState(
+        np.zeros(sets, dtype=np.uint64),
+        np.zeros(sets, dtype=np.int64),
+        np.zeros(sets, dtype=np.int32),
+        np.zeros(sets),
+        np.zeros(sets),
+        np.zeros(sets, dtype=np.int64),
+        np.zeros(CANDIDATES, dtype=np.int32),
+        np.full(sets, -1, dtype=np.int32),
+        np.full(slots, -1, dtype=np.int32),
+        np.zeros(entries, dtype=np.int32),
+        np.zeros(labels),
+        np.zeros(4, dtype=np.int64),
+        np.zeros(NUMBERS),
+    )

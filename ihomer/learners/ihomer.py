@@ -1,71 +1,69 @@
 """The estimator: river's face and the batch face of one learner.
 
 In: events in names (river's way) or batches over ids (the stream's way). Out: label sets and
-probabilities. It owns the vocabularies, the partition of the labels, the clusters and their
-detectors, and it decides when any of them changes: only after learned events whose number is
-divisible by `STRIDE`, so that results do not depend on how a stream is cut into batches.
+probabilities. It owns the vocabularies; the learner behind it, which knows no names, is `Engine`.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from river import base
 
-from ihomer.drift.structure import StructureMonitor
-from ihomer.drift.watch import Watch
 from ihomer.errors import UsageError
-from ihomer.instances import (
-    Batch,
-    BoolArray,
-    Encoder,
-    Event,
-    Features,
-    FloatArray,
-    IntArray,
-    Row,
-)
+from ihomer.instances import Batch, BoolArray, Encoder, Event, Features, FloatArray, Row
 from ihomer.learners.base import Predictions
-from ihomer.learners.cluster import Cluster
-from ihomer.learners.decision import thresholded
-from ihomer.learners.experts.logistic import Placement
+from ihomer.learners.block import EXPERTS
+from ihomer.learners.decision import OBJECTIVES, Objective
+from ihomer.learners.engine import Engine, Settings
+from ihomer.learners.experts.forest import SPLIT_TESTS, SplitTest
 from ihomer.learners.kernels.linkage import average_linkage
 from ihomer.learners.kernels.scaling import STRIDE
-from ihomer.learners.partition.base import Partitioner
 from ihomer.learners.partition.cooccurrence import Cooccurrence
-from ihomer.learners.partition.jaccard import JaccardPartitioner
-from ihomer.learners.scaling import Scaler
 from ihomer.vocabulary import NewLabels
 
-_LARGEST_STEP = 1000.0  # far past any use, and weights stay finite
+# What can be switched off, to see what it is worth.
+PARTS = (*EXPERTS, "stacking", "joint", "alternates")
+_SMALLEST_MEMORY_MB = 16.0
+_MOST_TREES = 100
 
 
 class IHomer(base.MultiLabelClassifier):
     """Online multi-label classifier: labels in clusters, one learner per cluster.
 
     The label space is partitioned while the stream runs into clusters of labels that occur
-    together (Jaccard). Each cluster has a learner of its own, logistic regressions on features
-    that are scaled online, and an ADWIN detector on its loss; two more detectors watch the loss
-    over all labels and whether label sets still lie inside clusters. When a cluster's loss rises
-    its learner becomes quick again; when a global detector speaks the labels are partitioned
-    anew. Labels keep what was learned about them when they change cluster.
+    together (Jaccard). Each cluster has a forest of adaptive Hoeffding trees; linear models,
+    nearest neighbours and a small network look at all labels, and what everybody knows (how
+    often a label is on, whether it was on just now) is an expert like them. Their probabilities
+    are mixed label by label by their recent losses, and one decision over label sets follows.
+    Detectors watch every inner node, every cluster's loss, the loss over all labels, and whether
+    label sets still lie inside clusters.
 
     One writer at a time; other threads may predict during a learning call and see the state
     before or after it, never between.
 
     Parameters
     ----------
-    step
-        AdaGrad's step size, at most 1000.
-    threshold
-        A label is predicted when its probability reaches this, in (0, 1).
+    objective
+        What decisions are made for: ``"subset"`` (whole label sets), ``"hamming"``,
+        ``"micro-f1"`` or ``"macro-f1"``. Probabilities are the same for all of them.
+    trees
+        In each cluster's forest, 1 to 100.
+    split_test
+        When a leaf splits: ``"evidence"``, ``"hoeffding"`` or ``"bernstein"``; see `Forest`.
     partition
         False keeps all labels in one cluster.
     drift
-        False switches all detectors off.
+        False switches all detectors outside the trees off.
+    without
+        Names of parts to leave out, of `PARTS`, to see what they are worth.
+    threads
+        How many work on one event batch; results do not depend on it.
+    max_memory_mb
+        Bound of `memory_bytes` in 2^20 bytes, at least 16.
     labels
         Names declared before the first event; others may appear at any time.
     max_features, max_labels
@@ -73,7 +71,7 @@ class IHomer(base.MultiLabelClassifier):
     new_labels
         ``"error"`` or ``"drop"``: what happens to a label past `max_labels`.
     seed
-        For parts that draw random numbers; none of the present ones does.
+        Of the trees' choice of features and of the network's first weights.
 
     References
     ----------
@@ -96,45 +94,61 @@ class IHomer(base.MultiLabelClassifier):
 
     def __init__(
         self,
-        step: float = 1.0,
-        threshold: float = 0.5,
+        objective: Objective = "subset",
+        trees: int = 5,
+        split_test: SplitTest = "evidence",
         partition: bool = True,
         drift: bool = True,
+        without: Sequence[str] | None = (),
+        threads: int = 1,
+        max_memory_mb: float = 512.0,
         labels: Sequence[str] | None = None,
         max_features: int = 1 << 16,
         max_labels: int = 10_000,
         new_labels: NewLabels = "error",
         seed: int = 0,
     ) -> None:
-        if not 0.0 < threshold < 1.0:
-            raise UsageError(f"threshold: found {threshold}, accepted: between 0 and 1")
-        if not 0.0 < step <= _LARGEST_STEP:
-            raise UsageError(f"step: found {step}, accepted: more than 0, at most {_LARGEST_STEP}")
-        if new_labels not in ("error", "drop"):
-            raise UsageError(f"new_labels: found {new_labels!r}, accepted: 'error' or 'drop'")
+        _one_of("objective", objective, OBJECTIVES)
+        _one_of("split_test", split_test, SPLIT_TESTS)
+        _one_of("new_labels", new_labels, ("error", "drop"))
+        if not 1 <= trees <= _MOST_TREES:
+            raise UsageError(f"trees: found {trees}, accepted: 1 to {_MOST_TREES}")
+        if isinstance(without, str) or not set(without or ()) <= set(PARTS):
+            accepted = ", ".join(PARTS)
+            raise UsageError(f"without: found {without!r}, accepted: a list of {accepted}")
+        if not max_memory_mb >= _SMALLEST_MEMORY_MB:
+            raise UsageError(
+                f"max_memory_mb: found {max_memory_mb}, accepted: {_SMALLEST_MEMORY_MB:g} or more"
+            )
         if isinstance(labels, str) or not all(isinstance(name, str) for name in labels or ()):
             raise UsageError(f"labels: found {labels!r}, accepted: a sequence of strings")
-        self.step = step
-        self.threshold = threshold
+        self.objective = objective
+        self.trees = trees
+        self.split_test = split_test
         self.partition = partition
         self.drift = drift
-        self.labels = labels or None  # river cannot clone an empty tuple
+        self.without = without or None  # river cannot clone an empty tuple
+        self.threads = threads
+        self.max_memory_mb = max_memory_mb
+        self.labels = labels or None
         self.max_features = max_features
         self.max_labels = max_labels
         self.new_labels = new_labels
         self.seed = seed
         self._encoder = Encoder(labels or (), max_features, max_labels, new_labels)
-        self._scaler = Scaler()
-        self._nursery = self._new_cluster(np.zeros(0, dtype=np.int32), reserve=True)
-        self._clusters: list[Cluster] = []
-        self._cluster_of: IntArray = np.zeros(0, dtype=np.int32)
-        self._column_of: IntArray = np.zeros(0, dtype=np.int32)
-        self._partitioner: Partitioner = JaccardPartitioner()
-        self._structure = StructureMonitor()
-        self._loss_watch = Watch()
-        self._apart = False  # label sets have come to lie across clusters since the last stride
-        self._n_learned = 0
-        self._counts = {"local_alarms": 0, "global_alarms": 0, "partition_changes": 0}
+        self._engine = Engine(
+            Settings(
+                objective=objective,
+                without=tuple(without or ()),
+                trees=trees,
+                split_test=split_test,
+                partition=partition,
+                drift=drift,
+                threads=threads,
+                max_memory_mb=max_memory_mb,
+                seed=seed,
+            )
+        )
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -161,24 +175,29 @@ class IHomer(base.MultiLabelClassifier):
     @property
     def n_learned(self) -> int:
         """Number of events learned."""
-        return self._n_learned
+        return self._engine.n_learned
 
     @property
     def counts(self) -> dict[str, int]:
         """How many local alarms, global alarms and changes of the partition there have been."""
-        return dict(self._counts)
+        return dict(self._engine.counts)
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of the model's arrays."""
-        clusters = sum(cluster.memory_bytes for cluster in [self._nursery, *self._clusters])
-        return clusters + self._scaler.memory_bytes + self._partitioner.memory_bytes
+        return self._engine.memory_bytes
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Recent mean weight of each expert in the mixture, over the labels."""
+        with self._lock:
+            return self._engine.weights
 
     def clusters(self) -> list[set[str]]:
         """The clusters of labels, largest first; labels without a place yet are in none."""
         with self._lock:
             name = self._encoder.labels.name
-            groups = [{name(int(i)) for i in cluster.members} for cluster in self._clusters]
+            groups = [{name(int(i)) for i in cluster.members} for cluster in self._engine.clusters]
         return sorted(groups, key=lambda group: (-len(group), sorted(group)))
 
     # One event, river's way.
@@ -213,8 +232,8 @@ class IHomer(base.MultiLabelClassifier):
         A label that has never been on is predicted off, whatever its probability.
         """
         del kwargs
-        found, unseen = self._probabilities(x)
-        return {label: p >= self.threshold and label not in unseen for label, p in found.items()}
+        found, on = self._probabilities(x)
+        return {label: label in on for label in found}
 
     def rank_one(self, x: Features, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable labels with their probabilities, ties by name.
@@ -251,7 +270,7 @@ class IHomer(base.MultiLabelClassifier):
             self._run(self._encoder.encode([Event(0, x, on, off)]))
 
     def _probabilities(self, x: Features) -> tuple[dict[str, float], set[str]]:
-        """Probabilities of all known labels, and which of them have no score of their own yet."""
+        """Probabilities of all known labels, and which of them are predicted on."""
         with self._lock:
             # In this order, because a writer may be encoding its next batch meanwhile.
             waiting = self._encoder.labels.unseen()
@@ -259,15 +278,13 @@ class IHomer(base.MultiLabelClassifier):
             names = self._encoder.labels.names()[: batch.n_labels]
             predictions, reserve = self._run(batch)
         # A label that has been encoded but not learned has no score of its own yet.
-        without = np.isnan(predictions.scores[0])
-        scores = np.where(without, reserve, predictions.scores[0])
+        row = predictions.scores[0]
+        scores = np.where(np.isnan(row), reserve, row)
         found = dict(zip(names, scores.tolist(), strict=True))
-        unseen = {name for name, missing in zip(names, without.tolist(), strict=True) if missing}
+        on = {names[i] for i in np.flatnonzero(predictions.on[0])}
         for name in waiting:
-            if name not in found:
-                found[name] = float(reserve[0])
-                unseen.add(name)
-        return found, unseen
+            found.setdefault(name, float(reserve[0]))
+        return found, on
 
     # Batches.
 
@@ -352,121 +369,17 @@ class IHomer(base.MultiLabelClassifier):
 
     def _run(self, batch: Batch) -> tuple[Predictions, FloatArray]:
         """Predictions of a batch, and for each event the probability of a label never seen."""
-        n = len(batch)
-        scores = np.full((n, batch.n_labels), np.nan)
-        reserve = np.empty(n)
         learned = np.cumsum(batch.labelled)
-        events = self._n_learned + learned - batch.labelled
-        start = 0
-        while start < n:
-            before = int(learned[start - 1]) if start else 0
-            room = STRIDE - self._n_learned % STRIDE
-            # The event that fills the stride is the last one of its segment.
-            stop = min(n, int(np.searchsorted(learned, before + room)) + 1)
-            segment = batch if stop - start == n else batch.slice(start, stop)
-            self._run_segment(segment, scores[start:stop], reserve[start:stop])
-            gained = int(learned[stop - 1]) - before
-            self._n_learned += gained
-            if gained and self._n_learned % STRIDE == 0:
-                self._adapt()
-            start = stop
-        return Predictions(thresholded(scores, self.threshold), scores, events), reserve
-
-    def _run_segment(self, batch: Batch, scores: FloatArray, reserve: FloatArray) -> None:
-        learning = bool(batch.labelled.any())
+        events = self._engine.n_learned + learned - batch.labelled
         columns = self._encoder.features.columns
-        if learning:
-            self._scaler.reserve(columns)
-            self._admit(batch.n_labels)
-        rows = self._scaler.transform(batch)
-        loss, counted = np.zeros(len(batch)), np.zeros(len(batch), dtype=np.int64)
-        for number, cluster in enumerate([self._nursery, *self._clusters]):
-            placement = Placement(number, self._cluster_of, self._column_of)
-            part = cluster.run(rows, batch, columns, placement, scores, reserve)
-            loss += part[0]
-            counted += part[1]
-        if learning:
-            some = counted > 0
-            if self.drift:
-                self._loss_watch.collect(loss[some] / counted[some])
-            if self.partition:
-                self._partitioner.update(batch.y_indptr, batch.y_indices)
-            if self.partition and self.drift:
-                # The nursery's labels, cluster 0, have no place yet: below zero for the monitor.
-                places = self._cluster_of - 1
-                if self._structure.update(batch.y_indptr, batch.y_indices, places):
-                    latest = self._structure.latest
-                    self._apart |= latest is not None and latest.change < 0
+        scores, on, reserve = self._engine.run(batch, columns, self._encoder.labels.names)
+        return Predictions(on, scores, events), reserve
 
-    # What changes at strides.
 
-    def _admit(self, n_labels: int) -> None:
-        """Give labels born in the coming segment a column in the nursery."""
-        old = len(self._cluster_of)
-        if n_labels == old:
-            return
-        born = np.arange(old, n_labels, dtype=np.int32)
-        first = 1 + len(self._nursery.members)
-        self._cluster_of = np.concatenate([self._cluster_of, np.zeros(len(born), dtype=np.int32)])
-        self._column_of = np.concatenate(
-            [self._column_of, np.arange(first, first + len(born), dtype=np.int32)]
-        )
-        self._nursery.members = np.concatenate([self._nursery.members, born])
-
-    def _adapt(self) -> None:
-        """Look at the detectors and at the partition."""
-        refit = False
-        if self.drift:
-            for cluster in [self._nursery, *self._clusters]:
-                if cluster.watch.risen():
-                    cluster.expert.quicken()
-                    self._counts["local_alarms"] += 1
-            if self._loss_watch.risen():
-                self._counts["global_alarms"] += 1
-                refit = True
-            if self._apart:
-                self._counts["global_alarms"] += 1
-                self._partitioner.forget(self._n_learned)
-                refit = True
-        self._apart = False
-        if self.partition and (refit or self._partitioner.due(self._n_learned)):
-            self._repartition()
-
-    def _repartition(self) -> None:
-        # The encoder may have read further than the learner has learned.
-        names = self._encoder.labels.names()[: len(self._cluster_of)]
-        if not self._partitioner.refit(names):
-            return
-        groups = [np.array(sorted(group), dtype=np.int32) for group in self._partitioner.clusters()]
-        before = {tuple(cluster.members.tolist()): cluster for cluster in self._clusters}
-        clusters = [before.get(tuple(group.tolist())) or self._regroup(group) for group in groups]
-        placed = np.concatenate([np.zeros(0, dtype=np.int32), *groups])
-        unplaced = np.setdiff1d(np.arange(len(names), dtype=np.int32), placed).astype(np.int32)
-        self._nursery = self._regroup(unplaced, nursery=True)
-        self._clusters = clusters
-        self._structure.reset()
-        self._counts["partition_changes"] += 1
-        for number, cluster in enumerate([self._nursery, *clusters]):
-            members = cluster.members
-            self._cluster_of[members] = number
-            self._column_of[members] = cluster.expert.reserve + np.arange(len(members))
-
-    def _new_cluster(self, members: IntArray, *, reserve: bool) -> Cluster:
-        return Cluster(members, self.step, reserve=reserve, watched=self.drift)
-
-    def _regroup(self, members: IntArray, *, nursery: bool = False) -> Cluster:
-        """A cluster of `members` that has learned what their present clusters have."""
-        new = self._new_cluster(members, reserve=nursery)
-        new.expert.make_room(self._nursery.expert.columns, len(members))
-        own = np.zeros(1, dtype=np.int32)
-        if nursery:
-            new.expert.put(own, self._nursery.expert.take(own))
-        present = [self._nursery, *self._clusters]
-        for number in np.unique(self._cluster_of[members]):
-            moved = np.flatnonzero(self._cluster_of[members] == number).astype(np.int32)
-            columns = self._column_of[members[moved]]
-            new.expert.put(moved + new.expert.reserve, present[number].expert.take(columns))
-        return new
+def _one_of(name: str, found: str, accepted: Sequence[str]) -> None:
+    if found not in accepted:
+        listed = ", ".join(map(repr, accepted[:-1])) + f" or {accepted[-1]!r}"
+        raise UsageError(f"{name}: found {found!r}, accepted: {listed}")
 
 
 def _label_names(y: Mapping[Any, bool] | Iterable[str]) -> tuple[list[str], list[str]]:
@@ -491,12 +404,39 @@ def _column_names(what: str, names: Sequence[str] | None, columns: int) -> tuple
     return tuple(names)
 
 
-def warm_up() -> None:
-    """Compile the learner's kernels, or load them from the cache folder."""
-    model = IHomer()
-    for label in ("a", "b"):
-        model.learn_one({"x": 1.0, "y": -1.0}, {label})
-    model.predict_one({"x": 1.0})
+def warm_up(progress: Callable[[int, int, str], None] = lambda *_: None) -> None:
+    """Compile the learner's kernels, or load them from the cache folder.
+
+    Parameters
+    ----------
+    progress
+        Called with the groups of kernels done, their number, and the name of the next one.
+    """
+    groups: list[tuple[str, Sequence[str]]] = [
+        ("mixture and decision", ()),
+        ("linear models", ("raw", "ridge")),
+        ("neighbours", ("neighbours",)),
+        ("network", ("net",)),
+        ("trees", ("forest", "path", "alternates")),
+    ]
+    total = len(groups) + 1
+    for done, (name, parts) in enumerate(groups):
+        progress(done, total, name)
+        keep = {*parts, "stacking", "joint"}
+        _exercise(IHomer(without=[part for part in PARTS if part not in keep]))
+    progress(len(groups), total, "partition and thresholds")
+    _exercise(IHomer("macro-f1", without=EXPERTS))
     # More pairs than a new table has room for, so that growing is compiled, too.
     Cooccurrence().update(np.array([0, 100]), np.arange(100, dtype=np.int32))
     average_linkage(np.zeros((2, 2)))
+
+
+def _exercise(model: IHomer) -> None:
+    """Show a model two strides of events, so that everything in it has run."""
+    pairs: list[tuple[Features, list[str]]] = [
+        ({"x": 1.0 + t % 7, "y": -0.5 * (t % 5)}, ["a"] if t % 2 else ["b"])
+        for t in range(2 * STRIDE)
+    ]
+    batch = model.encoder.encode([Event(t, x, on) for t, (x, on) in enumerate(pairs)])
+    model.predict_learn(batch)
+    model.predict_one({"x": 1.0})

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
 from ihomer.learners.kernels.scaling import STRIDE, empty_state, scale_rows
+
+RAW_LIMIT = 10.0  # a raw value further out moves a linear model no further
 
 
 class ScaledRows(NamedTuple):
@@ -21,6 +24,32 @@ class ScaledRows(NamedTuple):
     indptr: OffsetArray
     indices: IntArray
     values: FloatArray
+
+
+class Rows(NamedTuple):
+    """Compressed sparse rows as experts read them: int64 (n + 1,), int32 and float32 (nnz,)."""
+
+    indptr: OffsetArray
+    indices: IntArray
+    values: npt.NDArray[np.float32]
+
+
+def single_precision(rows: ScaledRows) -> Rows:
+    """The same rows with float32 values."""
+    used = rows.indptr[-1]  # the arrays have room to spare
+    return Rows(rows.indptr, rows.indices[:used], rows.values[:used].astype(np.float32))
+
+
+def raw_rows(batch: Batch) -> Rows:
+    """The features of `batch` as they are, cut at `RAW_LIMIT` either way; missing ones are 0."""
+    values = np.clip(batch.values, -RAW_LIMIT, RAW_LIMIT)
+    values[np.isnan(values)] = 0.0
+    return Rows(batch.indptr, batch.indices, values.astype(np.float32))
+
+
+def folded(rows: Rows, columns: int) -> Rows:
+    """The same rows where features share `columns` columns, a power of two."""
+    return rows._replace(indices=rows.indices & np.int32(columns - 1))
 
 
 class Scaler:

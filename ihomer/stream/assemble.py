@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 
 from ihomer.connectors.base import Record, Sink, Source
@@ -77,6 +77,9 @@ def make_processor(
     topic = any(parse_uri(uri).scheme == "kafka" for uri in settings.source)
     learner = IHomer(
         labels=tuple(dict.fromkeys((*source.labels, *settings.labels))) or None,
+        objective=settings.objective,
+        threads=settings.threads,
+        max_memory_mb=settings.max_memory_mb,
         max_features=settings.max_features,
         max_labels=settings.max_labels,
         new_labels=settings.new_labels,
@@ -98,11 +101,25 @@ def make_processor(
     )
 
 
-def warm_up() -> None:
-    """Compile every kernel of learner, measures and output, or load them from the cache."""
-    warm_up_learner()
+def warm_up(progress: Callable[[int, int, str], None] = lambda *_: None) -> None:
+    """Compile every kernel of learner, measures and output, or load them from the cache.
+
+    Parameters
+    ----------
+    progress
+        Called with the groups of kernels done, their number, and the name of the next one.
+    """
+
+    def learner_progress(done: int, groups: int, name: str) -> None:
+        progress(done, groups + 1, name)
+        total.append(groups + 1)
+
+    total: list[int] = []
+    warm_up_learner(learner_progress)
+    progress(total[-1] - 1, total[-1], "measures")
     learner = IHomer()
     processor = Processor(learner, Decoder(), DeadLetters(None), MemorySink())
     events = [Event(0, {"a": 1.0}, ["x", "y"]), Event(1, {"a": -1.0}, ["x"]), Event(2, {"a": 1.0})]
     processor.process([Record(event, "warm-up", 0, 0) for event in events])
     processor.main.result()
+    progress(total[-1], total[-1], "done")

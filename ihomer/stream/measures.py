@@ -20,8 +20,7 @@ from ihomer.errors import UsageError
 from ihomer.instances import Batch, BoolArray, FloatArray, IntArray, OffsetArray
 from ihomer.learners.base import Predictions
 from ihomer.stream import tally as t
-
-_ROWS = 6  # columns of the recent events' counts
+from ihomer.stream.reliability import calibration_error
 
 
 class _Totals(NamedTuple):
@@ -30,6 +29,8 @@ class _Totals(NamedTuple):
     events: int
     exact: int
     empty: int
+    pairs: int
+    likely: int
     sums: list[float]
     labels: OffsetArray  # int64 (3 room,)
     by_positives: OffsetArray
@@ -65,20 +66,34 @@ class Measures:
     ``ranking_loss``           (true, false) label pairs with the   0 if all labels are true
                                false one not below, per such pair
     ``average_precision``      label ranking average precision
+    ``log_loss``,              minus the logarithm of the           NaN
+    ``prior_log_loss``         probability of what came true, mean
+                               over the pairs with a score
+    ``calibration_error``,     distance between probability and     NaN
+    ``calibration_error_       rate of true pairs in each of 15
+    likely``                   bins, mean over the same pairs
     ========================== ==================================== ==========================
 
-    The last five are means over the events with true labels. A label without a score ranks below
-    every label with one, tied with the others of its kind. Ties: ``ranking_loss``, ``ndcg_at_k``
-    and ``average_precision`` are scikit-learn's ``label_ranking_loss``, ``ndcg_score`` and
-    ``label_ranking_average_precision_score``, that is, a tie counts as wrong, as the mean over its
-    orders and as its last rank. ``precision_at_k`` and ``one_error`` take the mean over the orders
-    of a tie, as nDCG does: what a tie broken by lot obtains on average.
+    Those from ``precision_at_k`` to ``average_precision`` are means over the events with true
+    labels. A label without a score ranks below every label with one, tied with the others of its
+    kind. Ties: ``ranking_loss``, ``ndcg_at_k`` and ``average_precision`` are scikit-learn's
+    ``label_ranking_loss``, ``ndcg_score`` and ``label_ranking_average_precision_score``, that is,
+    a tie counts as wrong, as the mean over its orders and as its last rank. ``precision_at_k`` and
+    ``one_error`` take the mean over the orders of a tie, as nDCG does: what a tie broken by lot
+    obtains on average.
+
+    The last four look at scores as probabilities, cut to [0, 1]; an (event, label) pair without a
+    score is in none of them. Logarithms are natural, of probabilities no nearer to 0 and 1 than
+    1e-6. ``prior_log_loss`` is what the running priors (n_l + 1/2) / (n + 1) obtain on the same
+    pairs, n_l counting the events with the label among the n scored before. Bins have equal width;
+    ``calibration_error_likely`` is over pairs with a probability of .1 or more.
 
     Also returned, as integers: ``events`` (scored), ``events_without_labels`` (left out of the
-    ranking measures), ``labels`` (L); and ``cardinality``, the mean number of true labels. A mean
+    ranking measures), ``labels`` (L), ``scored_pairs`` and ``likely_pairs`` (those of the last
+    four); and ``cardinality``, the mean number of true labels. A mean
     over nothing at all (no event, no label) is NaN.
 
-    Memory: per label 3 counts for the stream, 3 for the window and 2 by number of true labels; per
+    Memory: per label 4 counts for the stream, 3 for the window and 2 by number of true labels; per
     event of the window its counts and figures and one number for each label that is predicted or
     true. It does not grow with the stream. Label counts are integers and the fractional sums are
     compensated, so nothing drifts, and no figure depends on how the stream was cut into batches.
@@ -129,12 +144,13 @@ class Measures:
         discounts[1:] = np.cumsum(1.0 / np.log2(np.arange(2, top + 2)))
         self._n_labels = 0
         self._tally = t.Tally(
-            counts=np.zeros(5, dtype=np.int64),
+            counts=np.zeros(7, dtype=np.int64),
             sums=np.zeros((figures, 2)),
             labels=np.zeros(0, dtype=np.int64),
+            seen=np.zeros(0),
             by_positives=np.zeros((1, 2), dtype=np.int64),
             unscored_top=np.zeros((top, top + 1), dtype=np.int64),
-            recent_rows=np.zeros((window, _ROWS), dtype=np.int64),
+            recent_rows=np.zeros((window, t.ROW), dtype=np.int64),
             recent_values=np.zeros((window, figures)),
             recent_labels=np.zeros(0, dtype=np.int64),
             ring=np.zeros(window, dtype=np.int32),
@@ -235,6 +251,8 @@ class Measures:
             events=self.events,
             exact=int(tally.counts[t.EXACT]),
             empty=int(tally.counts[t.EMPTY]),
+            pairs=int(tally.counts[t.PAIRS]),
+            likely=int(tally.counts[t.LIKELY_PAIRS]),
             sums=tally.sums.sum(axis=1).tolist(),
             labels=tally.labels,
             by_positives=tally.by_positives,
@@ -264,6 +282,8 @@ class Measures:
             events=events,
             exact=int(exact.sum()),
             empty=int((positives == 0).sum()),
+            pairs=int(rows[:, t.SCORED].sum()),
+            likely=int(rows[:, t.LIKELY_SCORED].sum()),
             sums=[math.fsum(column) for column in tally.recent_values[:events].T.tolist()],
             labels=tally.recent_labels,
             by_positives=by_positives,
@@ -306,6 +326,14 @@ class Measures:
         figures["events_without_labels"] = totals.empty
         figures["labels"] = n_labels
         figures["cardinality"] = _mean(n_positives, events)
+        gaps = sums[t.FIRST_GAP : t.FIRST_CUT]
+        all_of, likely_ones = calibration_error(gaps, totals.pairs, totals.likely)
+        figures["log_loss"] = _mean(sums[t.LOG_LOSS], totals.pairs)
+        figures["prior_log_loss"] = _mean(sums[t.PRIOR_LOG_LOSS], totals.pairs)
+        figures["calibration_error"] = all_of
+        figures["calibration_error_likely"] = likely_ones
+        figures["scored_pairs"] = totals.pairs
+        figures["likely_pairs"] = totals.likely
         return figures
 
     def _ranking_figures(self, totals: _Totals, n_labels: int) -> dict[str, float]:
@@ -358,6 +386,8 @@ class Measures:
         if width <= room:
             return
         room = max(width, 2 * room)
+        seen = np.zeros(room)
+        seen[: len(tally.seen)] = tally.seen
         labels = np.zeros(t.KINDS * room, dtype=np.int64)
         labels[: len(tally.labels)] = tally.labels
         recent_labels = np.zeros(t.KINDS * room, dtype=np.int64)
@@ -365,7 +395,7 @@ class Measures:
         by_positives = np.zeros((room + 1, 2), dtype=np.int64)
         by_positives[: len(tally.by_positives)] = tally.by_positives
         self._tally = tally._replace(
-            labels=labels, recent_labels=recent_labels, by_positives=by_positives
+            labels=labels, seen=seen, recent_labels=recent_labels, by_positives=by_positives
         )
 
     def _grow_ring(self) -> None:

@@ -23,8 +23,20 @@ _SHOWN = {
     "average_precision": "average precision",
     "one_error": "one-error (less is better)",
     "ranking_loss": "ranking loss (less is better)",
+    "log_loss": "log-loss (less is better)",
+    "prior_log_loss": "log-loss of the priors",
+    "calibration_error": "ECE (less is better)",
+    "calibration_error_likely": "ECE where p >= .1",
 }
-_LESS_IS_BETTER = {"hamming_loss", "one_error", "ranking_loss"}
+_LESS_IS_BETTER = {
+    "hamming_loss",
+    "one_error",
+    "ranking_loss",
+    "log_loss",
+    "prior_log_loss",
+    "calibration_error",
+    "calibration_error_likely",
+}
 
 
 def print_report(figures: dict[str, Any], console: Console) -> None:

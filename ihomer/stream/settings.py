@@ -166,6 +166,13 @@ class Settings(BaseSettings):
     max_event_bytes: int = _number(
         1_000_000, 1, _LARGEST_TABLE, "Size in bytes above which an event is malformed."
     )
+    objective: Literal["subset", "hamming", "micro-f1", "macro-f1"] = _key(
+        "subset", "The measure that predicted label sets are made for; scores are the same for all."
+    )
+    threads: int = _number(
+        1, 1, 256, "How many threads learn; predictions do not depend on their number."
+    )
+    max_memory_mb: int = _number(512, 16, 1_048_576, "Bound of the learner's memory in 2^20 bytes.")
     max_features: int = _number(
         65_536,
         1,

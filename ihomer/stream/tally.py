@@ -28,22 +28,30 @@ import numpy as np
 
 from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
+from ihomer.stream.reliability import CELLS, weigh_event, work_space
 
 # Positions in `Tally.counts`: scored events; those predicted exactly; those without true labels;
-# where the ring's oldest entry is and how many entries it holds.
-EVENTS, EXACT, EMPTY, OLDEST, USED = range(5)
+# where the ring's oldest entry is and how many entries it holds; (event, label) pairs with a score
+# and those of them whose score is `LIKELY` or more.
+EVENTS, EXACT, EMPTY, OLDEST, USED, PAIRS, LIKELY_PAIRS = range(7)
 
 # What a label can be in an event, as a column of the label counts. A label that is neither
 # predicted nor true is not stored.
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = range(3)
 KINDS = 3
 
-# Columns of `Tally.recent_rows`.
-HITS, PREDICTED, POSITIVES, SCORED, UNSCORED_POSITIVES, WRONG_PAIRS = range(6)
+_FEW_LEVELS = 64  # up to here, comparing every score with every level is the faster way
 
-# Columns of one event's fractional figures; behind them precision at each cut, then nDCG at each.
+# Columns of `Tally.recent_rows`.
+HITS, PREDICTED, POSITIVES, SCORED, UNSCORED_POSITIVES, WRONG_PAIRS, LIKELY_SCORED = range(7)
+ROW = 7
+
+# Columns of one event's fractional figures; behind them the gaps of each cell of probability, then
+# precision at each cut, then nDCG at each.
 EXAMPLE_F1, EXAMPLE_PRECISION, EXAMPLE_RECALL, EXAMPLE_JACCARD, AVERAGE_PRECISION = range(5)
-FIRST_CUT = 5
+LOG_LOSS, PRIOR_LOG_LOSS = range(5, 7)
+FIRST_GAP = 7
+FIRST_CUT = FIRST_GAP + CELLS
 
 
 class Tally(NamedTuple):
@@ -52,12 +60,15 @@ class Tally(NamedTuple):
     Attributes
     ----------
     counts
-        int64 (5,), see `EVENTS` and its neighbours.
+        int64 (7,), see `EVENTS` and its neighbours.
     sums
-        float64 (5 + 2c, 2): compensated sums of the fractional figures, and their corrections.
+        float64 (FIRST_CUT + 2c, 2): compensated sums of the fractional figures, and their
+        corrections.
     labels
         int64 (3 room,): entry ``3 label + kind`` counts true positives, false positives and false
         negatives.
+    seen
+        float64 (room,): events that had each label.
     by_positives
         int64 (room + 1, 2): per number of true labels, the wrong pairs and the unscored true
         labels.
@@ -65,8 +76,8 @@ class Tally(NamedTuple):
         int64 (K, K + 1): unscored true labels of events with fewer than K scores, per number of
         scores and per min(true labels, K).
     recent_rows, recent_values
-        int64 (window, 6) and float64 (window, 5 + 2c): the last events' counts and figures; event
-        e stands in row ``e mod window``.
+        int64 (window, ROW) and float64 (window, FIRST_CUT + 2c): the last events' counts and
+        figures; event e stands in row ``e mod window``.
     recent_labels
         int64 (3 room,): `labels` of the last events.
     ring
@@ -81,6 +92,7 @@ class Tally(NamedTuple):
     counts: OffsetArray
     sums: FloatArray
     labels: OffsetArray
+    seen: FloatArray
     by_positives: OffsetArray
     unscored_top: OffsetArray
     recent_rows: OffsetArray
@@ -110,58 +122,50 @@ def first_bad_truth(y_indptr: OffsetArray, y_indices: IntArray, n_labels: int) -
 
 
 @kernel
-def _rank_event(
-    scores: FloatArray,
-    truth: IntArray,
-    cuts: OffsetArray,
-    discounts: FloatArray,
-    levels: FloatArray,
-    tied: OffsetArray,
-    values: FloatArray,
-) -> tuple[int, int, int]:
-    """Ranking figures of one event with at least one true label, as far as scores reach.
+def _sort(values: FloatArray, n: int) -> None:
+    """Put the first `n` values in ascending order (Shell 1959, gaps of Knuth).
 
-    Parameters
-    ----------
-    scores, truth
-        float64 (L,), NaN = no score; the ids of the true labels.
-    levels, tied
-        Work space: float64 (L,) and int64 (L, 3).
-    values
-        Receives the scored labels' part of average precision, precision and nDCG at each cut.
-
-    Returns
-    -------
-    tuple of int
-        Labels with a score, true labels without one, and wrong pairs among the scored labels.
+    numpy's sort takes seconds to compile, and there are few values.
     """
-    found = 0
-    for i in range(len(truth)):
-        score = scores[truth[i]]
-        if not np.isnan(score):
-            levels[found] = score
-            found += 1
-    # Only the scores of true labels, the levels, matter: every figure follows from how many labels
-    # lie above each level and how many are tied with it, so the scores need not be sorted.
-    levels[:found].sort()
-    n_levels = 0
-    for i in range(found):
-        if n_levels > 0 and levels[i] == levels[n_levels - 1]:
-            tied[n_levels - 1, 0] += 1
-        else:
-            levels[n_levels] = levels[i]
-            tied[n_levels, 0] = 1  # true labels at this level
-            tied[n_levels, 1] = 0  # labels at this level
-            tied[n_levels, 2] = 0  # labels between this level and the next
-            n_levels += 1
+    gap = 1
+    while gap < n // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, n):
+            value = values[i]
+            place = i
+            while place >= gap and values[place - gap] > value:
+                values[place] = values[place - gap]
+                place -= gap
+            values[place] = value
+        gap //= 3
 
-    scored = 0
+
+@kernel
+def _count_by_level(
+    scores: FloatArray, levels: FloatArray, n_levels: int, tied: OffsetArray
+) -> None:
+    """Labels at each level and between it and the next: one branchless scan for each level."""
+    above = 0
+    for level in range(n_levels - 1, -1, -1):
+        bar = levels[level]
+        more = same = 0
+        for label in range(len(scores)):
+            more += 1 if scores[label] > bar else 0
+            same += 1 if scores[label] == bar else 0
+        tied[level, 1] = same
+        tied[level, 2] = more - above
+        above = more + same
+
+
+@kernel
+def _count_by_label(
+    scores: FloatArray, levels: FloatArray, n_levels: int, tied: OffsetArray
+) -> None:
+    """The same with one search for each label: of many levels, less work."""
     for label in range(len(scores)):
         score = scores[label]
-        if np.isnan(score):
-            continue
-        scored += 1
-        if n_levels == 0 or score < levels[0]:
+        if not score >= levels[0]:  # NaN, too
             continue
         low, high = 0, n_levels
         while high - low > 1:
@@ -175,11 +179,62 @@ def _rank_event(
         else:
             tied[low, 2] += 1
 
+
+@kernel
+def _rank_event(
+    scores: FloatArray,
+    truth: IntArray,
+    cuts: OffsetArray,
+    discounts: FloatArray,
+    levels: FloatArray,
+    tied: OffsetArray,
+    values: FloatArray,
+) -> tuple[int, int]:
+    """Ranking figures of one event with at least one true label, as far as scores reach.
+
+    Parameters
+    ----------
+    scores, truth
+        float64 (L,), NaN = no score; the ids of the true labels.
+    levels, tied
+        Work space: float64 (L,) and int64 (L, 3).
+    values
+        Receives the scored labels' part of average precision, precision and nDCG at each cut; those
+        of the cuts are 0 before.
+
+    Returns
+    -------
+    tuple of int
+        True labels without a score, and wrong pairs among the labels with one.
+    """
+    found = 0
+    for i in range(len(truth)):
+        score = scores[truth[i]]
+        if not np.isnan(score):
+            levels[found] = score
+            found += 1
+    # Only the scores of true labels, the levels, matter: every figure follows from how many labels
+    # lie above each level and how many are tied with it, so the scores need not be sorted.
+    _sort(levels, found)
+    n_levels = 0
+    for i in range(found):
+        if n_levels > 0 and levels[i] == levels[n_levels - 1]:
+            tied[n_levels - 1, 0] += 1
+        else:
+            levels[n_levels] = levels[i]
+            tied[n_levels, 0] = 1  # true labels at this level
+            tied[n_levels, 1] = 0  # labels at this level
+            tied[n_levels, 2] = 0  # labels between this level and the next
+            n_levels += 1
+
+    if n_levels <= _FEW_LEVELS:
+        _count_by_level(scores, levels, n_levels, tied)
+    else:
+        _count_by_label(scores, levels, n_levels, tied)
+
     n_cuts = len(cuts)
     positives = len(truth)
     average_precision = 0.0
-    for i in range(FIRST_CUT, len(values)):
-        values[i] = 0.0
     wrong = 0
     ahead = 0  # labels above the level: the level's tie holds positions from here on
     above = 0  # true labels at or above the level
@@ -203,7 +258,7 @@ def _rank_event(
         k = cuts[i]
         values[FIRST_CUT + i] /= k
         values[FIRST_CUT + n_cuts + i] /= discounts[min(positives, k)]
-    return scored, positives - found, wrong
+    return positives - found, wrong
 
 
 @kernel
@@ -249,7 +304,7 @@ def tally_batch(
     Parameters
     ----------
     tally
-        Changed in place; `labels`, `recent_labels` and `by_positives` have room for L labels.
+        Changed in place; what is counted per label has room for L labels.
     on, scores
         bool and float64 (n, L).
     y_indptr, y_indices
@@ -267,10 +322,12 @@ def tally_batch(
     window, room = len(tally.recent_rows), len(ring)
     top = len(tally.unscored_top)
     is_true = np.zeros(width, dtype=np.bool_)
-    entries = np.empty(width, dtype=np.int32)
-    levels = np.empty(width, dtype=np.float64)
-    tied = np.empty((width, 3), dtype=np.int64)
+    entries = np.zeros(width, dtype=np.int32)
+    levels = np.zeros(width, dtype=np.float64)
+    tied = np.zeros((width, 3), dtype=np.int64)
     values = np.zeros(len(tally.sums), dtype=np.float64)
+    gaps = values[FIRST_GAP:FIRST_CUT]
+    work = work_space(width)
 
     for event in range(start, n):
         if not labelled[event]:
@@ -292,9 +349,6 @@ def tally_batch(
             elif is_true[label]:
                 entries[size] = KINDS * label + FALSE_NEGATIVE
                 size += 1
-        for i in range(positives):
-            is_true[truth[i]] = False
-
         # The window moves on: one event's entries leave the ring, this one's come in.
         slot = counts[EVENTS] % window
         row = tally.recent_rows[slot]
@@ -303,6 +357,12 @@ def tally_batch(
             leaving = row[PREDICTED] + row[POSITIVES] - row[HITS]
         if counts[USED] - leaving + size > room:
             return event
+        scored, likely, values[LOG_LOSS], values[PRIOR_LOG_LOSS] = weigh_event(
+            scores[event], is_true, tally.seen, counts[EVENTS], work, gaps
+        )
+        for i in range(positives):
+            is_true[truth[i]] = False
+            tally.seen[truth[i]] += 1.0
         place = counts[OLDEST]
         for _ in range(leaving):
             tally.recent_labels[ring[place]] -= 1
@@ -325,9 +385,11 @@ def tally_batch(
         counts[USED] += size
 
         _compare_event(hits, predicted, positives, values)
-        scored = unscored_positives = wrong = 0
+        values[AVERAGE_PRECISION] = 0.0
+        values[FIRST_CUT:] = 0.0
+        unscored_positives = wrong = 0
         if positives > 0:
-            scored, unscored_positives, wrong = _rank_event(
+            unscored_positives, wrong = _rank_event(
                 scores[event], truth, tally.cuts, tally.discounts, levels, tied, values
             )
             tally.by_positives[positives, 0] += wrong
@@ -335,8 +397,6 @@ def tally_batch(
             if scored < top:
                 tally.unscored_top[scored, min(positives, top)] += unscored_positives
         else:
-            for i in range(AVERAGE_PRECISION, len(values)):
-                values[i] = 0.0
             counts[EMPTY] += 1
         _add(tally.sums, values)
         for i in range(len(values)):
@@ -347,6 +407,9 @@ def tally_batch(
         row[SCORED] = scored
         row[UNSCORED_POSITIVES] = unscored_positives
         row[WRONG_PAIRS] = wrong
+        row[LIKELY_SCORED] = likely
+        counts[PAIRS] += scored
+        counts[LIKELY_PAIRS] += likely
         counts[EVENTS] += 1
         if hits == predicted and hits == positives:
             counts[EXACT] += 1

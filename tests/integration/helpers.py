@@ -9,7 +9,7 @@ from ihomer.connectors.base import Message, Record
 from ihomer.connectors.kafka import KafkaSink, KafkaSource
 from tools.broker import Broker
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 NewTopic = Callable[..., str]
 Opened = Callable[..., KafkaSource]
 

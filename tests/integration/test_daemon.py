@@ -36,7 +36,7 @@ pytestmark = [
 IHOMER = Path(sys.executable).with_name("ihomer")
 EVENTS = 20_000
 PARTITIONS = 3
-PATIENCE_S = 90.0
+PATIENCE_S = 300.0
 STOP_S = 10.0
 # Workers that are killed must not be waited for long.
 SESSION = "session_timeout_ms=2000"

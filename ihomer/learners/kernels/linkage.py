@@ -31,12 +31,9 @@ def average_linkage(distance: FloatArray) -> FloatArray:
     alive = np.ones(m, dtype=np.bool_)
     chain = np.empty(m, dtype=np.int64)
     length = 0
-    first_alive = 0
     for made in range(m - 1):
         if length == 0:
-            while not alive[first_alive]:
-                first_alive += 1
-            chain[0] = first_alive
+            chain[0] = 0  # of two merged nodes the first stays, so this one always lives
             length = 1
         while True:
             a = chain[length - 1]

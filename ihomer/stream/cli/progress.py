@@ -85,10 +85,27 @@ def progress(
 
 
 def warm_up_with_notice(console: Console, *, quiet: bool) -> None:
-    """Compile the kernels, or load them; says so when it will take a while."""
+    """Compile the kernels, or load them, and say so while it lasts.
+
+    On a terminal one line shows which group of kernels is next; elsewhere one plain line is
+    written, if there is anything to compile.
+    """
     from ihomer.jit import cache_folder
     from ihomer.stream.assemble import warm_up
 
-    if not quiet and not any(cache_folder().rglob("*.nbi")):
-        console.print("compiling, once on this machine: about half a minute", highlight=False)
-    warm_up()
+    if quiet:
+        warm_up()
+        return
+    cold = not any(cache_folder().rglob("*.nbi"))
+    if not console.is_terminal:
+        if cold:
+            console.print("compiling, once on this machine: up to a minute", highlight=False)
+        warm_up()
+        return
+    doing = "compiling, once on this machine" if cold else "loading compiled code"
+    start = time.monotonic()
+    with console.status(doing) as line:
+        warm_up(lambda done, total, name: line.update(f"{doing}: {done} of {total}, {name}"))
+    if cold:
+        took = time.monotonic() - start
+        console.print(f"compiled in {took:.0f} s, once on this machine", highlight=False)

@@ -1,0 +1,384 @@
+"""The learner over ids: batches in, probabilities and decisions out.
+
+It owns the experts, the clusters with their trees, the partition, the detectors and the decision,
+and runs them over segments of the stream. What looks across clusters changes only after learned
+events whose number is divisible by `STRIDE`, so that results do not depend on how a stream is cut
+into batches. Names are none of its business; `IHomer` has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from ihomer.drift.structure import StructureMonitor
+from ihomer.drift.watch import Watch
+from ihomer.instances import Batch, BoolArray, FloatArray, IntArray
+from ihomer.learners.block import CELL_BYTES, EXPERTS, LINEAR, WIDTH, LabelBlock
+from ihomer.learners.cluster import Cluster
+from ihomer.learners.decision import make_decision
+from ihomer.learners.executor import Executor
+from ihomer.learners.experts.forest import SplitTest
+from ihomer.learners.experts.neighbours import NeighbourExpert
+from ihomer.learners.experts.network import DenseFeatures
+from ihomer.learners.experts.ridge import Gains
+from ihomer.learners.kernels.losses import cluster_losses
+from ihomer.learners.kernels.scaling import STRIDE
+from ihomer.learners.partition.base import Partitioner
+from ihomer.learners.partition.jaccard import JaccardPartitioner
+from ihomer.learners.scaling import Scaler, folded, raw_rows, single_precision
+from ihomer.learners.segment import OUTER, Segment
+
+# An expert that carries less weight than this in the mixture rests: it works in every `DUTY`-th
+# stride only, which is enough to notice that its time has come. Trees rest while neither they nor
+# the regressions along their paths have a clearly lower loss than the best other expert.
+RESTS_BELOW = 0.06
+RESTING = ("raw", "ridge", "neighbours", "net")
+TREES_MUST_GAIN = 0.98
+DUTY = 4
+FIRST_REST = 256  # learned events before which none rests; trees need longer to show
+FIRST_REST_OF_TREES = 1024
+
+LINEAR_SHARE = 0.5  # of the memory that linear experts may take; then features share columns
+FOREST_SHARE = 0.25  # of the memory, for the trees of all clusters
+FEWEST_COLUMNS = 256
+
+Names = Callable[[], Sequence[str]]
+
+
+class Settings(NamedTuple):
+    """What an engine is made with; see `IHomer`."""
+
+    objective: str = "subset"
+    without: tuple[str, ...] = ()
+    trees: int = 5
+    split_test: SplitTest = "evidence"
+    partition: bool = True
+    drift: bool = True
+    threads: int = 1
+    max_memory_mb: float = 512.0
+    seed: int = 0
+
+
+class Engine:
+    """See the module.
+
+    Parameters
+    ----------
+    settings
+        See `IHomer`.
+
+    Attributes
+    ----------
+    n_learned
+        Number of events learned.
+    counts
+        How many local alarms, global alarms and changes of the partition there have been.
+    clusters
+        The clusters of labels that have a place; `nursery` holds the others.
+    blocks
+        The blocks of labels.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.n_learned = 0
+        self.counts = {"local_alarms": 0, "global_alarms": 0, "partition_changes": 0}
+        # The first block is always there: it knows what is said of labels never seen.
+        self.blocks = [LabelBlock(0, settings.seed, settings.without)]
+        self.nursery = self._new_cluster(np.zeros(0, dtype=np.int32))
+        self.clusters: list[Cluster] = []
+        self._cluster_of: IntArray = np.zeros(0, dtype=np.int32)
+        self._base = "raw" if "ridge" in settings.without else "ridge"
+        self._executor = Executor(settings.threads)
+        self._scaler = Scaler()
+        off = settings.without
+        self._neighbours = None if "neighbours" in off else NeighbourExpert()
+        self._gains = None if "ridge" in off else Gains()
+        self._dense = None if "net" in off else DenseFeatures()
+        self._decision = make_decision(settings.objective, joint="joint" not in off)
+        self._partitioner: Partitioner = JaccardPartitioner()
+        self._structure = StructureMonitor()
+        self._loss_watch = Watch()
+        self._apart = False  # label sets have come to lie across clusters since the last stride
+        self._resting: set[str] = set()
+        self._most_columns = 1 << 62
+        self._room(0, 0)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of all arrays."""
+        parts = [
+            *self.blocks,
+            self.nursery,
+            *self.clusters,
+            self._scaler,
+            self._decision,
+            self._partitioner,
+            self._neighbours,
+            self._gains,
+            self._dense,
+        ]
+        return sum(part.memory_bytes for part in parts if part is not None)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Recent mean weight of each expert in the mixture, over the labels."""
+        counts = np.array([max(1, block.count) for block in self.blocks], dtype=np.float64)
+        weights = np.array([block.mixture.weights for block in self.blocks], dtype=np.float64)
+        means = counts @ weights / counts.sum()
+        return dict(zip(EXPERTS, means.tolist(), strict=True))
+
+    def run(
+        self, batch: Batch, columns: int, names: Callable[[], Sequence[str]]
+    ) -> tuple[FloatArray, BoolArray, FloatArray]:
+        """Predict, then learn each event of a batch.
+
+        Parameters
+        ----------
+        batch
+            Of n events; unlabelled ones are predicted only.
+        columns
+            Feature columns in use, the batch's included.
+        names
+            Gives the names of all label ids.
+
+        Returns
+        -------
+        scores, on, reserve
+            float64 (n, L), bool (n, L), float64 (n,): probabilities, NaN where a label was not
+            known yet; decisions; the probability of a label that has never been on.
+        """
+        n = len(batch)
+        scores = np.full((n, batch.n_labels), np.nan)
+        on = np.zeros((n, batch.n_labels), dtype=np.bool_)
+        reserve = np.empty(n)
+        learned = np.cumsum(batch.labelled)
+        start = 0
+        while start < n:
+            before = int(learned[start - 1]) if start else 0
+            room = STRIDE - self.n_learned % STRIDE
+            # The event that fills the stride is the last one of its segment.
+            stop = min(n, start + STRIDE, int(np.searchsorted(learned, before + room)) + 1)
+            segment = batch if stop - start == n else batch.slice(start, stop)
+            if not segment.labelled.any():
+                # Labels that have been encoded but not learned are not known here yet.
+                learned_labels = np.int32(len(self._cluster_of))
+                segment = replace(segment, known=np.minimum(segment.known, learned_labels))
+            # A label that is born later in the batch has no column in this segment, and kernels
+            # are compiled for contiguous arrays.
+            width = segment.n_labels
+            part = np.full((stop - start, width), np.nan)
+            decided = np.zeros(part.shape, dtype=np.bool_)
+            self._run_segment(segment, columns, part, decided, reserve[start:stop])
+            scores[start:stop, :width] = part
+            on[start:stop, :width] = decided
+            gained = int(learned[stop - 1]) - before
+            self.n_learned += gained
+            if gained and self.n_learned % STRIDE == 0:
+                self._adapt(names)
+            start = stop
+        return scores, on, reserve
+
+    def _room(self, columns: int, labels: int) -> None:
+        """Make room for so many feature columns and labels."""
+        self._scaler.reserve(columns)
+        if self._dense is not None:
+            self._dense.make_room(columns)
+        if self._gains is not None:
+            self._gains.make_room(min(columns, self._most_columns))
+        slots = self._dense.slots if self._dense is not None else 0
+        while len(self.blocks) * WIDTH < labels:
+            block = LabelBlock(len(self.blocks), self.settings.seed, self.settings.without)
+            block.begin_like(self.blocks[0])
+            self.blocks.append(block)
+        cells = LINEAR_SHARE * self.settings.max_memory_mb * 2**20 / CELL_BYTES
+        # Block by block with room to grow; rounded down to a power of two, for `fold_rows`.
+        width = sum(block.width(labels) for block in self.blocks)
+        most = max(FEWEST_COLUMNS, 1 << (int(cells / width).bit_length() - 1))
+        if most < self._most_columns:
+            self._most_columns = most
+            if columns > most:
+                for block in self.blocks:
+                    block.fold(most)
+        for block in self.blocks:
+            block.make_room(min(columns, self._most_columns), self._most_columns, slots, labels)
+
+    def _run_segment(
+        self, batch: Batch, columns: int, scores: FloatArray, on: BoolArray, reserve: FloatArray
+    ) -> None:
+        learning = bool(batch.labelled.any())
+        if learning:
+            self._room(columns, batch.n_labels)
+            self._admit(batch.n_labels)
+        else:
+            # Features that nobody has learned have columns of their own all the same.
+            columns = max(columns, int(batch.indices.max(initial=-1)) + 1)
+        labels = batch.n_labels
+        scaled = single_precision(self._scaler.transform(batch))
+        found = None
+        neighbours = self._neighbours if self._at_work("neighbours") else None
+        if neighbours is not None:
+            if learning:
+                neighbours.make_room(scaled, batch, columns)
+            found = neighbours.search(scaled, batch)
+        gains, dense = None, None
+        if self._gains is not None and self._at_work("ridge"):
+            gains = self._gains.run(scaled, batch.labelled)
+        if self._dense is not None and self._at_work("net"):
+            dense = self._dense.transform(batch)
+        raw = raw_rows(batch)
+        if columns > self._most_columns:
+            raw, scaled = (folded(rows, self._most_columns) for rows in (raw, scaled))
+        segment = Segment(
+            batch,
+            raw,
+            scaled,
+            neighbours,
+            found,
+            gains,
+            dense,
+            self._at_work(self._base),
+            np.zeros((len(batch), 1 + labels), dtype=np.float32),
+            np.zeros((len(OUTER), len(batch), 1 + labels), dtype=np.float32),
+        )
+        linear = [name for name in LINEAR if self._at_work(name)]
+        self._executor.run([partial(block.begin, segment, linear) for block in self.blocks])
+        growing = self._at_work("forest")
+        self._executor.run(
+            [
+                partial(
+                    cluster.run,
+                    segment,
+                    columns,
+                    nursery=cluster is self.nursery,
+                    growing=growing,
+                )
+                for cluster in [self.nursery, *self.clusters]
+            ]
+        )
+        self._executor.run(
+            [partial(block.finish, segment, scores, reserve) for block in self.blocks]
+        )
+        self._decision.run(scores, batch, on)
+        if learning:
+            self._look(batch, scores, reserve)
+
+    def _at_work(self, expert: str) -> bool:
+        """Whether an expert works in the present stride."""
+        return expert not in self._resting or self.n_learned // STRIDE % DUTY == 0
+
+    def _idle(self) -> set[str]:
+        """The experts that rest from now on."""
+        idle: set[str] = set()
+        if self.n_learned >= FIRST_REST:
+            weights = self.weights
+            weights[self._base] += weights["path"]  # which corrects it, and rests with it
+            idle |= {name for name in RESTING if weights[name] < RESTS_BELOW}
+        if self.n_learned < FIRST_REST_OF_TREES:
+            return idle
+        losses = np.sum([block.losses for block in self.blocks], axis=0)
+        trees = [EXPERTS.index(name) for name in OUTER]
+        if losses[trees].min() > TREES_MUST_GAIN * np.delete(losses, trees).min():
+            idle.add("forest")
+        return idle
+
+    # What changes at strides.
+
+    def _look(self, batch: Batch, scores: FloatArray, reserve: FloatArray) -> None:
+        """Feed the detectors and the partitioner."""
+        if self.settings.drift:
+            clusters = [self.nursery, *self.clusters]
+            loss = np.zeros((len(batch), len(clusters)))
+            counted = np.zeros(loss.shape, dtype=np.int64)
+            cluster_losses(
+                scores,
+                reserve,
+                batch.y_indptr,
+                batch.y_indices,
+                batch.labelled,
+                batch.known,
+                self._cluster_of,
+                loss,
+                counted,
+            )
+            for number, cluster in enumerate(clusters):
+                some = counted[:, number] > 0
+                cluster.watch.collect(loss[some, number] / counted[some, number])
+            total, many = loss.sum(axis=1), counted.sum(axis=1)
+            some = many > 0
+            self._loss_watch.collect(total[some] / many[some])
+        if self.settings.partition:
+            self._partitioner.update(batch.y_indptr, batch.y_indices)
+            if self.settings.drift:
+                # The nursery's labels, cluster 0, have no place yet: below zero for the monitor.
+                places = self._cluster_of - 1
+                if self._structure.update(batch.y_indptr, batch.y_indices, places):
+                    latest = self._structure.latest
+                    self._apart |= latest is not None and latest.change < 0
+
+    def _admit(self, labels: int) -> None:
+        """Put labels born in the coming segment into the nursery."""
+        old = len(self._cluster_of)
+        if labels > old:
+            born = np.arange(old, labels, dtype=np.int32)
+            self._cluster_of = np.concatenate([self._cluster_of, np.zeros_like(born)])
+            self.nursery.members = np.concatenate([self.nursery.members, born])
+
+    def _adapt(self, names: Callable[[], Sequence[str]]) -> None:
+        """Look at the detectors and at the partition."""
+        self._decision.adapt()
+        self._resting = self._idle()
+        refit = False
+        if self.settings.drift:
+            for cluster in [self.nursery, *self.clusters]:
+                if cluster.watch.risen():
+                    self.counts["local_alarms"] += 1
+            if self._loss_watch.risen():
+                self.counts["global_alarms"] += 1
+                refit = True
+            if self._apart:
+                self.counts["global_alarms"] += 1
+                self._partitioner.forget(self.n_learned)
+                refit = True
+        self._apart = False
+        if self.settings.partition and (refit or self._partitioner.due(self.n_learned)):
+            # The encoder may have read further than the learner has learned.
+            self._repartition(list(names()[: len(self._cluster_of)]))
+
+    def _repartition(self, names: Sequence[str]) -> None:
+        if not self._partitioner.refit(names):
+            return
+        groups = [np.array(sorted(group), dtype=np.int32) for group in self._partitioner.clusters()]
+        before = {tuple(cluster.members.tolist()): cluster for cluster in self.clusters}
+        clusters = [before.get(tuple(group.tolist())) or self._regroup(group) for group in groups]
+        placed = np.concatenate([np.zeros(0, dtype=np.int32), *groups])
+        unplaced = np.setdiff1d(np.arange(len(names), dtype=np.int32), placed).astype(np.int32)
+        self.nursery = self._regroup(unplaced)
+        self.clusters = clusters
+        self._structure.reset()
+        self.counts["partition_changes"] += 1
+        budget = FOREST_SHARE * self.settings.max_memory_mb * 2**20 / (1 + len(clusters))
+        for number, cluster in enumerate([self.nursery, *clusters]):
+            cluster.set_budget(int(budget))
+            self._cluster_of[cluster.members] = number
+
+    def _new_cluster(self, members: IntArray) -> Cluster:
+        settings = self.settings
+        return Cluster(
+            members, settings.trees, settings.split_test, settings.seed, settings.without
+        )
+
+    def _regroup(self, members: IntArray) -> Cluster:
+        """A cluster of `members` that has learned what their present clusters have."""
+        new = self._new_cluster(members)
+        present = [self.nursery, *self.clusters]
+        sources = [present[number] for number in np.unique(self._cluster_of[members])]
+        if sources:
+            priors = np.concatenate([block.priors for block in self.blocks])
+            new.inherit(sources, priors[members], trees="forest" not in self._resting)
+        return new

@@ -1,0 +1,406 @@
+"""The forest of one cluster: adaptive multi-label Hoeffding trees, their room and their memory.
+
+In: rows as they came and the cluster's labels. Out: logits, and for path regression the nodes that
+each event passed. It owns the arrays, makes room for the kernels, and moves labels' columns when
+the partition changes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ihomer.errors import UsageError
+from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
+from ihomer.learners.kernels.trees_grow import GRACE
+from ihomer.learners.kernels.trees_rows import STRIDE, forest_rows
+from ihomer.learners.kernels.trees_slots import enter_all, mix
+from ihomer.learners.kernels.trees_split import BERNSTEIN, EVIDENCE, HOEFFDING, Options
+from ihomer.learners.kernels.trees_state import (
+    DEPTH,
+    EVENTS,
+    KIND,
+    LEAF,
+    MAX_DEPTH,
+    N_ALTERNATES,
+    N_NODES,
+    NEXT,
+    NONE,
+    OF_COUNTS,
+    OF_MOMENTS,
+    OF_NODES,
+    OF_PENDING,
+    OF_SLOTS,
+    OF_WATCHES,
+    ROOT,
+    SEEN,
+    SHARE,
+    TREE,
+    WEIGHT,
+    Float32Array,
+    Nodes,
+    Watches,
+    empty_forest,
+    wider,
+)
+from ihomer.learners.kernels.trees_state import Forest as State
+from ihomer.learners.kernels.trees_stride import forest_stride
+
+SplitTest: TypeAlias = Literal["evidence", "hoeffding", "bernstein"]
+SPLIT_TESTS: tuple[SplitTest, ...] = ("evidence", "hoeffding", "bernstein")
+
+LOGIT_CLIP = float(np.log(0.98 / 0.02))
+
+_CODES = {"evidence": EVIDENCE, "hoeffding": HOEFFDING, "bernstein": BERNSTEIN}
+_ONES = (1 << 32) - 1
+# Arrays grow by a quarter and have room for an event to spare, so trees may take a part only.
+_PART = 0.6
+
+A = TypeVar("A", bound=np.generic)
+
+
+class Paths(NamedTuple):
+    """The nodes on every tree's path, roots left out.
+
+    Attributes
+    ----------
+    indptr
+        int64 (n + 1,).
+    nodes
+        int32: ids below `Forest.nodes`, by tree, from the top down.
+    """
+
+    indptr: OffsetArray
+    nodes: IntArray
+
+
+def name_key(name: str) -> int:
+    """A hash of 32 bits of a feature's name, by which ties are broken and samples are drawn."""
+    return int(mix(zlib.crc32(name.encode())))
+
+
+class Forest:
+    """Adaptive multi-label Hoeffding trees over the labels of one cluster.
+
+    Each leaf of a tree samples features and looks, every 32 events, for the split with the
+    largest information gain of the multivariate Bernoulli entropy. Inner nodes watch their losses
+    with ADWIN and grow an alternate subtree when these have risen. The shape of the trees changes
+    after every 32nd learned event only, so results do not depend on how a stream is cut.
+
+    Parameters
+    ----------
+    trees
+        Number of trees, 1 or more.
+    share
+        Smallest share of the features in a sample, in (0, 1]; trees have different ones.
+    split_test
+        ``evidence`` (a likelihood-ratio test), ``hoeffding`` or ``bernstein`` (bounds on the
+        difference between the two best features).
+    alternates
+        Whether alternate subtrees are grown.
+    seed
+        Where the trees' random choices start.
+    budget_bytes
+        Memory to stay below. Leaves that promise least are put to rest where it is short.
+
+    Raises
+    ------
+    UsageError
+        A parameter is out of its range.
+
+    References
+    ----------
+    Esteban, Cano, Zafra, Ventura: Multi-label Hoeffding adaptive tree, Knowledge-Based Systems
+    2024 (arXiv 2410.20242). Domingos, Hulten: Mining high-speed data streams, KDD 2000.
+    Bifet, Gavaldà: Adaptive learning from evolving data streams, IDA 2009. Gomes et al.: Adaptive
+    random forests, Machine Learning 2017 (features are sampled by leaf).
+    """
+
+    def __init__(
+        self,
+        trees: int = 10,
+        share: float = 0.2,
+        split_test: SplitTest = "evidence",
+        alternates: bool = True,
+        seed: int = 0,
+        budget_bytes: int = 1 << 26,
+    ) -> None:
+        if trees < 1:
+            raise UsageError(f"trees: found {trees}, accepted: 1 or more")
+        if not 0.0 < share <= 1.0:
+            raise UsageError(f"share: found {share}, accepted: above 0, up to 1")
+        if split_test not in SPLIT_TESTS:
+            raise UsageError(f"split_test: found {split_test}, accepted: {', '.join(SPLIT_TESTS)}")
+        if budget_bytes < 1:
+            raise UsageError(f"budget_bytes: found {budget_bytes}, accepted: 1 or more")
+        self._seed = seed & _ONES
+        self._options = Options(
+            _CODES[split_test], int(alternates), float(share), _PART * budget_bytes / trees
+        )
+        self.state = empty_forest(trees)
+        self.keys: OffsetArray = np.zeros(0, dtype=np.int64)
+        self._x: FloatArray = np.zeros(0)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes held by the arrays."""
+        state = self.state
+        parts = (*state.nodes, *state.slots, *state.watches, *state.free)
+        held = sum(part.nbytes for part in parts)
+        return held + state.trees.nbytes + self.keys.nbytes + self._x.nbytes
+
+    @property
+    def nodes(self) -> int:
+        """Number of node ids that there is room for: ids on paths are below it."""
+        return len(self.state.nodes.link)
+
+    def set_budget(self, budget_bytes: int) -> None:
+        """Change the memory to stay below; trees shrink to it at the next stride."""
+        limit = _PART * budget_bytes / len(self.state.trees)
+        self._options = self._options._replace(limit=limit)
+
+    def make_room(self, columns: int, labels: int, keys: OffsetArray | None = None) -> None:
+        """Grow, geometrically, to `columns` features and `labels` labels.
+
+        Parameters
+        ----------
+        columns, labels
+            Numbers of features and of labels of the cluster.
+        keys
+            int64 (columns,): `name_key` of each feature; None: hashes of the columns' numbers, so
+            that results depend on the order in which features were first seen.
+        """
+        old = len(self._x)
+        if columns > old:
+            room = max(columns, old + old // 2, 64)
+            grown = np.zeros(room, dtype=np.int64)
+            grown[:old] = self.keys
+            self._x = np.zeros(room)
+            self.keys = grown
+            for j in range(old, room):
+                grown[j] = mix(j + 0x9E3779B9 & _ONES)
+        if keys is not None:
+            self.keys[: len(keys)] = keys
+        width = self.state.nodes.positive.shape[1]
+        if 1 + labels > width:
+            self.state = wider(self.state, max(1 + labels, width + width // 2))
+
+    def run(
+        self, batch: Batch, members: IntArray, position_of: IntArray, out: Float32Array
+    ) -> tuple[Paths, IntArray]:
+        """Predict, then learn the labelled events.
+
+        Parameters
+        ----------
+        batch
+            n events, values as they came. `make_room` has been called for its features.
+        members
+            int32 (m,): label ids of the cluster, ascending.
+        position_of
+            int32 (labels,): 1 + the place in `members` of each label, less than 1 where it is not
+            among them.
+        out
+            float32 (n, 1 + m), filled with logits; column 0 is what a label that has never been
+            on gets, and so do labels that are not known yet.
+
+        Returns
+        -------
+        paths
+            Of every event, before learning it.
+        gone
+            int32: ids of nodes that ceased to be. From the next call on they may stand for other
+            nodes, so what is kept about them has to be forgotten before.
+        """
+        n, trees = len(batch), len(self.state.trees)
+        if self.state.trees[0, ROOT] < 0:
+            self._plant()
+        nodes = np.empty(n * trees * MAX_DEPTH, dtype=np.int32)
+        indptr = np.zeros(n + 1, dtype=np.int64)
+        done = 0
+        while done < n:
+            before = int(self.state.free.tops[EVENTS])
+            stop = forest_rows(
+                batch.indptr,
+                batch.indices,
+                batch.values,
+                batch.y_indptr,
+                batch.y_indices,
+                batch.labelled,
+                batch.known,
+                members,
+                position_of,
+                self.keys,
+                self._x,
+                self.state,
+                self._options,
+                LOGIT_CLIP,
+                done,
+                out,
+                indptr,
+                nodes,
+            )
+            events = int(self.state.free.tops[EVENTS])
+            if events > before and events % STRIDE == 0:
+                self._finish_stride(1 + int(np.searchsorted(members, batch.known[stop])))
+            elif stop < n:
+                values = batch.values[batch.indptr[stop] : batch.indptr[stop + 1]]
+                plain = int(np.count_nonzero((values == 1.0) | np.isnan(values)))
+                self._grow(plain, len(values) - plain)
+            done = stop
+        return Paths(indptr, nodes[: indptr[-1]]), self._release()
+
+    def rearrange(self, source: IntArray, priors: FloatArray) -> None:
+        """Give the label columns to other labels, after a change of the partition.
+
+        Parameters
+        ----------
+        source
+            int32 (m,): for each label of the new cluster its old position (1 or more, as in
+            `position_of`), or 0 for one that comes from elsewhere.
+        priors
+            float64 (m,): how often the labels are on. A label from elsewhere starts as
+            independent of every feature at this rate, so that it adds no gain to any split.
+        """
+        state = self.state
+        nodes, slots = state.nodes, state.slots
+        self.make_room(0, len(source))
+        columns = np.concatenate([[0], source]).astype(np.intp)
+        new = 1 + np.flatnonzero(source <= 0)
+        rates = priors[source <= 0]
+        number = nodes.number
+        positive = _columns(nodes.positive, columns)
+        positive[:, new] = number[:, WEIGHT, None] * rates
+        on = _columns(nodes.on, columns)
+        on[:, new] = number[:, SEEN, None] * rates
+        counts = _columns(slots.counts, columns)
+        counts[:, new] = slots.counts[:, :1] * rates
+        counts[:, len(columns) :] = 0.0
+        moments = _columns(slots.moments, columns)
+        moments[:, new] = slots.moments[:, :1] * rates[:, None]
+        moments[:, len(columns) :] = 0.0
+        self.state = state._replace(
+            nodes=nodes._replace(positive=positive, on=on),
+            slots=slots._replace(counts=counts, moments=moments),
+        )
+
+    def _plant(self) -> None:
+        """Give each tree its first leaf: weight 2, a rate of one quarter for every label."""
+        self._grow(0, 0)
+        nodes, _, _, free, trees = self.state
+        for tree in range(len(trees)):
+            free.tops[OF_NODES] -= 1
+            root = free.nodes[free.tops[OF_NODES]]
+            nodes.link[root] = NONE
+            nodes.link[root, [DEPTH, TREE, KIND]] = 0, tree, LEAF
+            nodes.number[root, [WEIGHT, NEXT, SHARE]] = 2.0, GRACE, 1.0
+            nodes.positive[root] = 0.5
+            nodes.seed[root] = mix(mix(self._seed) + tree)
+            trees[tree, ROOT], trees[tree, N_NODES] = root, 1
+
+    def _finish_stride(self, n_labels: int) -> None:
+        due = 0
+        while due >= 0:
+            due = forest_stride(self.state, self.keys, n_labels, due, self._options)
+            if due >= 0:
+                self._grow(0, 0)
+
+    def _release(self) -> IntArray:
+        """Let the ids of nodes that are gone be given out from now on; return them."""
+        free = self.state.free
+        gone = free.pending[: free.tops[OF_PENDING]].copy()
+        top = free.tops[OF_NODES]
+        free.nodes[top : top + len(gone)] = gone[::-1]
+        free.tops[OF_NODES] += len(gone)
+        free.tops[OF_PENDING] = 0
+        return gone
+
+    def _grow(self, plain: int, other: int) -> None:
+        """Make room for an event of so many ones (or missing values) and of other values."""
+        nodes, slots, watches, free, trees = self.state
+        tops = free.tops
+        leaves = int((1 + trees[:, N_ALTERNATES]).sum())
+        pairs = leaves * (plain + other)
+
+        def size(array: npt.NDArray[np.generic], which: int, need: int) -> int:
+            have = len(array)
+            return have if tops[which] >= need else max(have + need, have + have // 4)
+
+        room = size(nodes.link, OF_NODES, max(4, leaves))
+        if room > len(nodes.link):
+            stack = _stocked(free.nodes, tops, OF_NODES, len(nodes.link), room)
+            # A leaf can be due twice in a stride: for a split, and because it found no memory.
+            free = free._replace(
+                nodes=stack, pending=_longer(free.pending, room), due=_longer(free.due, 2 * room)
+            )
+            nodes = Nodes(
+                _longer(nodes.link, room),
+                _longer(nodes.number, room),
+                _longer(nodes.seed, room),
+                _longer(nodes.positive, room),
+                _longer(nodes.on, room),
+            )
+        room = size(slots.link, OF_SLOTS, pairs)
+        if room > len(slots.link):
+            stack = _stocked(free.slots, tops, OF_SLOTS, len(slots.link), room)
+            free = free._replace(slots=stack)
+            slots = slots._replace(
+                link=_longer(slots.link, room),
+                shift=_longer(slots.shift, room),
+                look=_longer(slots.look, room),
+            )
+        room = size(slots.counts, OF_COUNTS, leaves * plain)
+        if room > len(slots.counts):
+            stack = _stocked(free.counts, tops, OF_COUNTS, len(slots.counts), room)
+            free = free._replace(counts=stack)
+            slots = slots._replace(counts=_longer(slots.counts, room))
+        room = size(slots.moments, OF_MOMENTS, leaves * other)
+        if room > len(slots.moments):
+            stack = _stocked(free.moments, tops, OF_MOMENTS, len(slots.moments), room)
+            free = free._replace(moments=stack)
+            slots = slots._replace(moments=_longer(slots.moments, room))
+        room = size(watches.counters, OF_WATCHES, max(2, leaves // 2))
+        if room > len(watches.counters):
+            stack = _stocked(free.watches, tops, OF_WATCHES, len(watches.counters), room)
+            free = free._replace(watches=stack)
+            watches = Watches(
+                _longer(watches.buckets, room),
+                _longer(watches.totals, room),
+                _longer(watches.spreads, room),
+                _longer(watches.counters, room),
+                _longer(watches.sums, room),
+                _longer(watches.latest, room),
+            )
+        used = len(slots.link) - int(tops[OF_SLOTS])
+        if 2 * (used + pairs) > len(slots.table):
+            table = np.zeros(1 << (2 * (used + pairs)).bit_length(), dtype=np.int32)
+            in_use = np.ones(len(slots.link), dtype=np.bool_)
+            in_use[free.slots[: tops[OF_SLOTS]]] = False
+            enter_all(table, slots.link, np.flatnonzero(in_use).astype(np.int32))
+            slots = slots._replace(table=table)
+        self.state = State(nodes, slots, watches, free, trees)
+
+
+def _longer(array: npt.NDArray[A], size: int) -> npt.NDArray[A]:
+    """`array` with zeros behind it, `size` rows in all."""
+    out = np.zeros((size, *array.shape[1:]), dtype=array.dtype)
+    out[: len(array)] = array
+    return out
+
+
+def _columns(array: npt.NDArray[A], columns: npt.NDArray[np.intp]) -> npt.NDArray[A]:
+    """Columns of `array` by their old numbers, then copies of column 0 up to the old width."""
+    every = np.zeros(array.shape[1], dtype=np.intp)
+    every[: len(columns)] = columns
+    return np.ascontiguousarray(np.take(array, every, axis=1))
+
+
+def _stocked(stack: IntArray, tops: OffsetArray, which: int, old: int, new: int) -> IntArray:
+    """A stack of free places with the places from `old` to `new` on it, the lowest on top."""
+    out = _longer(stack, new)
+    top = int(tops[which])
+    out[top : top + new - old] = np.arange(new - 1, old - 1, -1, dtype=np.int32)
+    tops[which] += new - old
+    return out

@@ -1,0 +1,247 @@
+"""The nearest-neighbour expert: owns the window of recent events, makes room, searches, votes.
+
+In: rows and label sets of a segment. Out: what each event's neighbours are, and from that the
+logits of any block of labels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ihomer.instances import Batch, IntArray
+from ihomer.learners.kernels.neighbours import (
+    AGE_UNIT,
+    FIRST,
+    INDEXED,
+    LAW_SIZE,
+    NEIGHBOURS,
+    PRIOR,
+    SHARPNESS,
+    SKETCH,
+    SQUARES,
+    STOP,
+    UNSEEN,
+    WANTED,
+    WINDOW,
+    Float32Array,
+    NeighbourState,
+    index_rows,
+)
+from ihomer.learners.kernels.votes import neighbour_votes, search_rows
+from ihomer.learners.scaling import Rows
+
+# Most values that are kept densely, 16 MB.
+DENSE_LIMIT = 1 << 22
+# What stays where it is when the window moves; the rest is scratch or made anew.
+_KEPT = (
+    "dense_columns",
+    "place",
+    "live",
+    "weight",
+    "product",
+    "total",
+    "square",
+    "seen",
+    "sketch",
+    "on",
+    "law",
+    "progress",
+)
+
+
+class Found(NamedTuple):
+    """What a search found: see `search_rows`."""
+
+    neighbours: IntArray
+    votes: Float32Array
+    shares: Float32Array
+
+
+class NeighbourExpert:
+    """Nearest neighbours among the last learned events, one search for all labels.
+
+    Examples
+    --------
+    >>> from ihomer.instances import Encoder, Event
+    >>> from ihomer.learners.scaling import Scaler, single_precision
+    >>> batch = Encoder().encode(
+    ...     [Event(t, {"a": t % 2, "b": 1 - t % 2}, on=["odd"] if t % 2 else []) for t in range(9)]
+    ... )
+    >>> scaler, expert = Scaler(), NeighbourExpert()
+    >>> scaler.reserve(2)
+    >>> rows = single_precision(scaler.transform(batch))
+    >>> expert.make_room(rows, batch, 2)
+    >>> logits = np.zeros((9, 2), dtype=np.float32)
+    >>> expert.vote(expert.search(rows, batch), 0, np.zeros_like(logits), logits)
+    >>> (logits[-2:, 1] > 3).tolist()
+    [True, False]
+    """
+
+    def __init__(self) -> None:
+        self.state = _empty(_Sizes(0, 0, 0, 0, 0, 0))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes held by the arrays."""
+        return sum(array.nbytes for array in self.state)
+
+    def make_room(self, rows: Rows, batch: Batch, columns: int) -> None:
+        """Make room for learning a batch; what earlier searches found is void from here on.
+
+        Parameters
+        ----------
+        rows, batch
+            The next events. Call it before every `search` of a batch with labelled events.
+        columns
+            Feature columns in use by now.
+        """
+        old = self.state
+        first, stop = int(old.progress[FIRST]), int(old.progress[STOP])
+        events = stop + len(batch)
+        entries = int(old.indptr[stop]) + int(rows.indptr[-1])
+        marks = int(old.y_indptr[stop]) + len(batch.y_indices)
+        wanted = min(int(old.progress[WANTED]), DENSE_LIMIT // max(1, len(old.split)))
+        if (
+            events <= len(old.split)
+            and entries <= len(old.columns)
+            and marks <= len(old.y_labels)
+            and columns <= len(old.place)
+            and batch.n_labels <= len(old.on)
+            and wanted <= len(old.dense)
+        ):
+            return
+        self.state = _moved(
+            old,
+            _Sizes(
+                _roomy(events - first, len(old.split)),
+                _roomy(entries - int(old.indptr[first]), len(old.columns)),
+                _roomy(marks - int(old.y_indptr[first]), len(old.y_labels)),
+                _enough(columns, len(old.place)),
+                _enough(batch.n_labels, len(old.on)),
+                _enough(wanted, len(old.dense)),
+            ),
+        )
+        index_rows(self.state)
+
+    def search(self, rows: Rows, batch: Batch) -> Found:
+        """Find the neighbours of each event, test-then-train; see `search_rows`."""
+        n = len(batch)
+        found = Found(
+            np.empty((n, NEIGHBOURS), dtype=np.int32),
+            np.empty((n, NEIGHBOURS), dtype=np.float32),
+            np.empty(n, dtype=np.float32),
+        )
+        search_rows(
+            rows.indptr,
+            rows.indices,
+            rows.values,
+            batch.y_indptr,
+            batch.y_indices,
+            batch.labelled,
+            batch.known,
+            self.state,
+            *found,
+        )
+        return found
+
+    def vote(self, found: Found, first: int, prior: Float32Array, out: Float32Array) -> None:
+        """Write the logits of a block of labels; see `neighbour_votes`.
+
+        It reads the state only: blocks may run on threads, before the next `make_room`.
+        """
+        neighbour_votes(self.state.y_indptr, self.state.y_labels, *found, first, prior, out)
+
+
+class _Sizes(NamedTuple):
+    """Lengths of the state's axes."""
+
+    rows: int
+    entries: int
+    marks: int
+    columns: int
+    labels: int
+    dense: int
+
+
+def _roomy(needed: int, held: int) -> int:
+    """Size of an axis whose front is given back: a move has to free a good part of it."""
+    return held if 4 * needed <= 3 * held else max(64, 3 * needed // 2)
+
+
+def _enough(needed: int, held: int) -> int:
+    """Size of an axis that only grows."""
+    return held if needed <= held else max(16, needed, held + held // 2)
+
+
+def _empty(sizes: _Sizes) -> NeighbourState:
+    rows, entries, marks, columns, labels, dense = sizes
+    law = np.zeros(LAW_SIZE)
+    law[SHARPNESS], law[PRIOR], law[UNSEEN] = 8.0, -3.9, 1.0
+    law[SQUARES : SQUARES + 3] = 0.01
+    return NeighbourState(
+        indptr=np.zeros(rows + 1, dtype=np.int64),
+        split=np.zeros(rows, dtype=np.int64),
+        columns=np.zeros(entries, dtype=np.int32),
+        values=np.zeros(entries, dtype=np.float32),
+        y_indptr=np.zeros(rows + 1, dtype=np.int64),
+        y_labels=np.zeros(marks, dtype=np.int32),
+        length=np.zeros(rows),
+        inverse=np.zeros(rows, dtype=np.float32),
+        dense=np.zeros((dense, rows), dtype=np.float32),
+        dense_columns=np.full(dense, -1, dtype=np.int32),
+        posted=np.zeros(columns + 1, dtype=np.int32),
+        posted_rows=np.zeros(entries, dtype=np.int32),
+        posted_values=np.zeros(entries, dtype=np.float32),
+        place=np.full(columns, -1, dtype=np.int32),
+        live=np.zeros(columns, dtype=np.int32),
+        weight=np.ones(columns, dtype=np.float32),
+        product=np.zeros((columns, SKETCH), dtype=np.float32),
+        total=np.zeros(columns, dtype=np.float32),
+        square=np.zeros(columns, dtype=np.float32),
+        seen=np.zeros(columns, dtype=np.float32),
+        sketch=np.zeros((2, SKETCH)),
+        on=np.zeros(labels),
+        age=np.log1p(np.arange(WINDOW, -1, -1) / AGE_UNIT).astype(np.float32),
+        law=law,
+        progress=np.zeros(6, dtype=np.int64),
+        query=np.zeros(columns, dtype=np.float32),
+        score=np.zeros(rows, dtype=np.float32),
+        mass=np.zeros(labels),
+        slope=np.zeros(labels),
+    )
+
+
+def _moved(old: NeighbourState, sizes: _Sizes) -> NeighbourState:
+    """The state with its window at the front of arrays of the given sizes, not yet indexed."""
+    first, stop = int(old.progress[FIRST]), int(old.progress[STOP])
+    live = stop - first
+    start, end = int(old.indptr[first]), int(old.indptr[stop])
+    y_start, y_end = int(old.y_indptr[first]), int(old.y_indptr[stop])
+    held = _Sizes(
+        len(old.split),
+        len(old.columns),
+        len(old.y_labels),
+        len(old.place),
+        len(old.on),
+        len(old.dense),
+    )
+    new = old if sizes == held else _empty(sizes)
+    new.columns[: end - start] = old.columns[start:end]
+    new.values[: end - start] = old.values[start:end]
+    new.y_labels[: y_end - y_start] = old.y_labels[y_start:y_end]
+    new.indptr[: live + 1] = old.indptr[first : stop + 1] - start
+    new.split[:live] = old.split[first:stop] - start
+    new.y_indptr[: live + 1] = old.y_indptr[first : stop + 1] - y_start
+    new.length[:live] = old.length[first:stop]
+    new.inverse[:live] = old.inverse[first:stop]
+    new.dense[: held.dense, :live] = old.dense[:, first:stop]
+    if new is not old:
+        for name in _KEPT:
+            source: npt.NDArray[Any] = getattr(old, name)
+            getattr(new, name)[: len(source)] = source
+    new.weight[held.columns :] = old.law[UNSEEN]
+    new.progress[FIRST], new.progress[STOP], new.progress[INDEXED] = 0, live, 0
+    return new

@@ -1,0 +1,83 @@
+"""Compiling everything on a new machine, once: whole, complete, kept. Takes a minute."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.first_use import NOBODY, as_nobody, kernels, python
+
+pytestmark = pytest.mark.integration
+
+WARM_UP = """
+import sys, time
+start = time.perf_counter()
+import ihomer
+imported = time.perf_counter()
+ihomer.warm_up()
+from ihomer.stream.assemble import warm_up
+warm_up()
+print(imported - start, time.perf_counter() - imported)
+"""
+REPLAY = """
+import sys
+sys.argv = ["ihomer", "replay", SOURCE, "--limit", "600", "--quiet", "--json", "-"]
+from ihomer.stream.cli import main
+main()
+"""
+SOURCES = (
+    "river:yeast",
+    "synthetic:text?events=600&labels=40&drift=sudden&of=labels",
+    "synthetic:rbf?events=600",
+)
+
+
+def test_the_first_warm_up_compiles_everything_and_later_ones_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = {"IHOMER_CACHE_DIR": str(tmp_path)}
+    seconds = []
+    compiled: dict[str, int] = {}
+    for _ in range(2):
+        start = time.perf_counter()
+        imported, warm = map(float, python(WARM_UP, environment)[-1].split())
+        seconds.append((imported, warm, time.perf_counter() - start))
+        again = kernels(tmp_path)
+        assert not compiled or again == compiled
+        compiled = again
+    assert compiled
+    with capsys.disabled():
+        for name, (imported, warm, whole) in zip(("first", "later"), seconds, strict=True):
+            sys.stdout.write(
+                f"\n{name} warm-up: import {imported:.2f} s, warm-up {warm:.1f} s,"
+                f" process {whole:.1f} s, {len(compiled)} files"
+            )
+    for source in SOURCES:
+        lines = python(REPLAY.replace("SOURCE", repr(source)), environment)
+        assert json.loads("".join(lines))["events"] == 600
+        missed = sorted(set(kernels(tmp_path)) - set(compiled))
+        assert missed == [], f"{source} compiled what the warm-up had left out"
+
+
+@pytest.mark.skipif(as_nobody() is None, reason="only root becomes somebody else")
+def test_another_user_with_no_home_warms_up_and_replays() -> None:
+    shared = Path("/tmp/ihomer-first-use-of-nobody")  # noqa: S108 - pytest's folders are root's
+    shutil.rmtree(shared, ignore_errors=True)
+    shared.mkdir(mode=0o777)
+    shared.chmod(0o777)
+    try:
+        environment = {"TMPDIR": str(shared), "HOME": "/nonexistent"}
+        python(WARM_UP, environment, as_nobody() or ())
+        (folder,) = shared.glob("ihomer-*")
+        assert folder.stat().st_uid == NOBODY
+        compiled = kernels(shared)
+        lines = python(REPLAY.replace("SOURCE", "'river:yeast'"), environment, as_nobody() or ())
+        assert json.loads("".join(lines))["events"] == 600
+        assert kernels(shared) == compiled
+    finally:
+        shutil.rmtree(shared)
