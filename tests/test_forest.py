@@ -511,6 +511,18 @@ def test_rearranged_labels_keep_what_is_known_about_them() -> None:
         np.testing.assert_allclose(second[:200, 1 + place], first[2000:2200, 1 + c], atol=1e-5)
 
 
+def test_a_cluster_may_grow_past_its_room() -> None:
+    stream = generated(300, 6, 2, 19)
+    forest = Forest(3)
+    run(forest, as_batch(stream), 2, 6)
+    forest.rearrange(np.array([1, 2, *([0] * 18)], dtype=np.int32), np.full(20, 0.1))
+    out = np.empty((1, 21), dtype=np.float32)
+    forest.run(batch_of([(stream[0][0], None)], [20, 20]), *places(20), out)
+    np.testing.assert_allclose(out[0, 3:], math.log(0.1 / 0.9), atol=1e-4)
+    arrays = [part for group in forest.state[:4] for part in group]
+    assert all(part.flags.c_contiguous for part in arrays)  # another order compiles anew
+
+
 def test_a_label_from_elsewhere_starts_independent_at_its_prior() -> None:
     stream = generated(600, 6, 3, 17)
     forest = Forest(3)

@@ -264,9 +264,9 @@ class Forest:
             float64 (m,): how often the labels are on. A label from elsewhere starts as
             independent of every feature at this rate, so that it adds no gain to any split.
         """
+        self.make_room(0, len(source))  # first: it replaces the arrays
         state = self.state
         nodes, slots = state.nodes, state.slots
-        self.make_room(0, len(source))
         columns = np.concatenate([[0], source]).astype(np.intp)
         new = 1 + np.flatnonzero(source <= 0)
         rates = priors[source <= 0]
@@ -394,7 +394,8 @@ def _columns(array: npt.NDArray[A], columns: npt.NDArray[np.intp]) -> npt.NDArra
     """Columns of `array` by their old numbers, then copies of column 0 up to the old width."""
     every = np.zeros(array.shape[1], dtype=np.intp)
     every[: len(columns)] = columns
-    return np.ascontiguousarray(np.take(array, every, axis=1))
+    # In C order, as the kernels expect; an index would leave another one.
+    return np.take(array, every, axis=1)
 
 
 def _stocked(stack: IntArray, tops: OffsetArray, which: int, old: int, new: int) -> IntArray:
