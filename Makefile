@@ -30,7 +30,7 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 run: $(VENV)/.installed ## Replay the bundled Yeast stream; predictions go to predictions.jsonl
 	@$(BIN)/ihomer replay river:yeast --predictions predictions.jsonl
 
-test: check test-unit test-nojit ## Check style, types and floors, then run all tests
+test: check test-unit ## Check style, types and floors, then run all tests
 	@$(BIN)/python -m pytest -q -m integration tests/integration
 
 test-unit: $(VENV)/.installed-dev ## Run the tests that need no broker, JDK or browser, on all cores
