@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from ihomer.instances import Batch
+from ihomer.instances import Batch, BoolArray, FloatArray
+from ihomer.learners.decision import Decision
 
 Truth = list[set[int] | None]  # None = unlabelled
 
@@ -61,3 +62,16 @@ def pieces(batch: Batch, cuts: Sequence[int]) -> Iterator[tuple[slice, Batch]]:
     ends = sorted({0, len(batch), *(cut for cut in cuts if cut < len(batch))})
     for start, stop in itertools.pairwise(ends):
         yield slice(start, stop), batch.slice(start, stop)
+
+
+def decide(
+    decision: Decision, scores: FloatArray, batch: Batch, cuts: list[int] | None = None
+) -> BoolArray:
+    """What a decision decides and learns, in batches that end at `cuts`."""
+    on = np.zeros(scores.shape, dtype=np.bool_)
+    for where, piece in pieces(batch, cuts or []):
+        width = piece.n_labels
+        part = np.zeros((len(piece), width), dtype=np.bool_)
+        decision.run(np.ascontiguousarray(scores[where, :width]), piece, part)
+        on[where, :width] = part
+    return on

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from ihomer.errors import UsageError
 from ihomer.instances import Batch, IntArray
-from ihomer.learners.experts.forest import LOGIT_CLIP, SPLIT_TESTS, Forest, SplitTest, name_key
+from ihomer.learners.experts.forest import SPLIT_TESTS, Forest, SplitTest, name_key
+from ihomer.learners.kernels.elementary import LOGIT_CLIP
 from ihomer.learners.kernels.trees_state import (
     ALTERNATE,
     CODE,

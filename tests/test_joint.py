@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ihomer.instances import Batch, BoolArray, FloatArray
+from ihomer.instances import FloatArray
 from ihomer.learners.decision import JointDecision
 from ihomer.learners.kernels.joint import (
     ALPHA,
@@ -25,7 +25,7 @@ from ihomer.learners.kernels.joint import (
     JointState,
 )
 from tests import naive_decision
-from tests.label_streams import CUTS, TRUTHS, Truth, label_batch, pieces
+from tests.label_streams import CUTS, TRUTHS, Truth, decide, label_batch
 
 KINDS = st.sampled_from(["even", "extreme", "informed"])
 NEAR = 1e-4  # what the twin finds closer than that may go either way in single precision
@@ -45,18 +45,6 @@ def draw(seed: int, truth: Truth, kind: str = "even") -> FloatArray:
             found[t] = 1.0 / (1.0 + np.exp(-(3.0 * is_on - 1.5 + rng.normal(0.0, 1.5, shape[1]))))
     found[np.arange(shape[1]) >= batch.known[:-1, None]] = np.nan
     return np.asarray(found, dtype=np.float64)
-
-
-def run(
-    decision: JointDecision, scores: FloatArray, batch: Batch, cuts: list[int] | None = None
-) -> BoolArray:
-    on = np.zeros(scores.shape, dtype=np.bool_)
-    for where, piece in pieces(batch, cuts or []):
-        width = piece.n_labels
-        part = np.zeros((len(piece), width), dtype=np.bool_)
-        decision.run(np.ascontiguousarray(scores[where, :width]), piece, part)
-        on[where, :width] = part
-    return on
 
 
 def remembered(state: JointState) -> list[frozenset[int]]:
@@ -81,7 +69,7 @@ def agree(
         chosen = twin.decide(scores[t, :known].tolist())
         if chosen.margin < NEAR:
             return t, decision, twin
-        on = run(decision, scores[t : t + 1, : one.n_labels], one)
+        on = decide(decision, scores[t : t + 1, : one.n_labels], one)
         assert set(np.flatnonzero(on[0]).tolist()) == chosen.on
         if y is not None:
             twin.learn(frozenset(y), chosen)
@@ -140,7 +128,7 @@ def test_the_twin_is_seldom_undecided() -> None:
         truth: Truth = [{0, 1, 2, 3, 4, 5}, *(groups[k] for k in picks)]
         scores = draw(seed, truth, "informed")
         compared += agree(truth, scores)[0]
-        on = run(JointDecision(), scores, label_batch(truth))
+        on = decide(JointDecision(), scores, label_batch(truth))
         joint += int(((scores >= 0.5) != on).any(axis=1).sum())
     assert compared >= 0.9 * 30 * 25
     assert joint > 30  # the decision was not the plain one
@@ -163,7 +151,7 @@ def test_more_sets_than_candidates_keep_the_most_frequent_in_front() -> None:
     truth += [pairs[min(189, int(k))] for k in rng.geometric(0.02, 400)]
     batch = label_batch(truth)
     decision = JointDecision()
-    run(decision, np.full((len(truth), 20), 0.1), batch)
+    decide(decision, np.full((len(truth), 20), 0.1), batch)
     state = decision.state
     sets = remembered(state)
     counts = [sum(1.00005**t for t, y in enumerate(truth) if y == set(s)) for s in sets]
@@ -185,8 +173,8 @@ def test_more_sets_than_candidates_keep_the_most_frequent_in_front() -> None:
 def test_cuts_change_no_bit(truth: Truth, seed: int, kind: str, cuts: list[int]) -> None:
     scores, batch = draw(seed, truth, kind), label_batch(truth)
     whole, in_pieces = JointDecision(), JointDecision()
-    on = run(whole, scores, batch)
-    assert (run(in_pieces, scores, batch, cuts) == on).all()
+    on = decide(whole, scores, batch)
+    assert (decide(in_pieces, scores, batch, cuts) == on).all()
     sets, used = int(whole.state.sizes[0]), int(whole.state.sizes[1])
     used_of = {"arena": used, "on": batch.n_labels, "slots": 0}
     for name in JointState._fields:
@@ -201,17 +189,17 @@ def test_labels_that_are_not_known_are_never_on(
 ) -> None:
     batch, decision = label_batch(truth), JointDecision()
     decision.state.numbers[HITS] = hits
-    on = run(decision, draw(seed, truth, kind), batch)
+    on = decide(decision, draw(seed, truth, kind), batch)
     assert not on[np.arange(batch.n_labels) >= batch.known[:-1, None]].any()
 
 
 def test_unlabelled_events_change_nothing() -> None:
     truth: Truth = [{0}, {0, 1}, {1}]
     decision = JointDecision()
-    run(decision, draw(1, truth), label_batch(truth))
+    decide(decision, draw(1, truth), label_batch(truth))
     before = [array.copy() for array in decision.state]
     unlabelled = label_batch([*truth, None, None, None]).slice(3, 6)
-    on = run(decision, np.full((3, 2), 0.9), unlabelled)
+    on = decide(decision, np.full((3, 2), 0.9), unlabelled)
     assert on.all()
     assert all((a == b).all() for a, b in zip(before, decision.state, strict=True))
 
@@ -224,13 +212,13 @@ def test_nothing_is_predicted_only_where_nothing_happens(empties: bool) -> None:
     if empties:
         truth[10::10] = [set() for _ in truth[10::10]]
     decision = JointDecision()
-    run(decision, draw(1, truth), label_batch(truth))
+    decide(decision, draw(1, truth), label_batch(truth))
     # Nobody has been right of late, so the plain set speaks unless it is hopeless.
     decision.state.numbers[JOINT_RIGHT:PLAIN_RIGHT] = 0.0
     decision.state.numbers[PLAIN_RIGHT:NUMBERS] = 1.0
     decision.state.numbers[HITS] = decision.state.numbers[TRIES]
     event = label_batch([*truth, None]).slice(60, 61)
-    on = run(decision, np.array([[0.01, 0.02, 0.03, 0.02]]), event)
+    on = decide(decision, np.array([[0.01, 0.02, 0.03, 0.02]]), event)
     assert on[0].tolist() == [False, False, not empties, False]
 
 
@@ -244,7 +232,7 @@ def test_where_no_set_is_ever_right_the_threshold_falls() -> None:
         *(set(np.flatnonzero(r).tolist()) for r in rng.random((n - 1, labels)) < p[1:]),
     ]
     decision = JointDecision()
-    on = run(decision, p, label_batch(truth))
+    on = decide(decision, p, label_batch(truth))
     assert decision.state.numbers[HITS] < 0.02 * decision.state.numbers[TRIES]
     late = slice(n - 20, n)
     assert 0.3 < on[late].mean() < 0.95  # at one half none would be
@@ -262,7 +250,7 @@ def test_inflating_counts_are_brought_down_in_time_over_a_long_stream() -> None:
     decision.state.numbers[WEIGHT] = 999_999.0
     whole = label_batch([{0, 1, 2, 3}, *(groups[k] for k in picks)])
     p = np.full((len(whole), 4), 0.3)
-    on = [run(each, p, whole) for each in (decision, unscaled)]
+    on = [decide(each, p, whole) for each in (decision, unscaled)]
     assert (on[0] == on[1]).mean() > 0.999
     state = decision.state
     assert 1.0 < state.numbers[WEIGHT] < 10.0
@@ -284,7 +272,7 @@ def test_labels_that_go_together_are_decided_together_over_a_long_stream() -> No
     z[:, 2] = np.where(is_on[:, 2], 3.0, -3.0)
     scores = 1.0 / (1.0 + np.exp(-z))
     batch = label_batch([set(np.flatnonzero(row).tolist()) for row in is_on])
-    on = run(JointDecision(), scores, batch)
+    on = decide(JointDecision(), scores, batch)
     late = slice(500, n)
     jointly = (on == is_on)[late].all(axis=1).mean()
     plainly = ((scores >= 0.5) == is_on)[late].all(axis=1).mean()
@@ -298,7 +286,9 @@ def test_labels_that_do_not_go_together_lose_little_over_a_long_stream() -> None
     is_on = rng.random((n, 5)) < 1.0 / (1.0 + np.exp(-z))
     is_on[0] = True
     scores = 1.0 / (1.0 + np.exp(-z))
-    on = run(JointDecision(), scores, label_batch([set(np.flatnonzero(r).tolist()) for r in is_on]))
+    on = decide(
+        JointDecision(), scores, label_batch([set(np.flatnonzero(r).tolist()) for r in is_on])
+    )
     late = slice(500, n)
     jointly = (on == is_on)[late].all(axis=1).mean()
     plainly = ((scores >= 0.5) == is_on)[late].all(axis=1).mean()
@@ -317,7 +307,7 @@ def test_states_stay_finite_over_a_long_stream_of_hostile_scores(kind: str) -> N
         is_on[:] = ~flips[:, None]
     is_on[0] = True
     decision = JointDecision()
-    run(decision, scores, label_batch([set(np.flatnonzero(row).tolist()) for row in is_on]))
+    decide(decision, scores, label_batch([set(np.flatnonzero(row).tolist()) for row in is_on]))
     assert all(np.isfinite(array).all() for array in decision.state if array.dtype.kind == "f")
     numbers = decision.state.numbers
     assert 0.01 <= numbers[SHARE] <= 0.99

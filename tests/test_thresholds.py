@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ihomer.instances import Batch, BoolArray, FloatArray
+from ihomer.instances import Batch, FloatArray
 from ihomer.learners.decision import ThresholdDecision
 from ihomer.learners.kernels.thresholds import HALF, MACRO, MICRO
 from tests import naive_decision
-from tests.label_streams import CUTS, TRUTHS, Truth, label_batch, pieces
+from tests.label_streams import CUTS, TRUTHS, Truth, decide, label_batch
 
 
 def draw(seed: int, batch: Batch, *, extreme: bool) -> FloatArray:
@@ -22,18 +22,6 @@ def draw(seed: int, batch: Batch, *, extreme: bool) -> FloatArray:
         found = rng.choice([0.0, 1e-12, 0.02, 0.25, 0.5, 1.0], found.shape)
     found[np.arange(batch.n_labels) >= batch.known[:-1, None]] = np.nan
     return found
-
-
-def run(
-    decision: ThresholdDecision, scores: FloatArray, batch: Batch, cuts: list[int] | None = None
-) -> BoolArray:
-    on = np.zeros(scores.shape, dtype=np.bool_)
-    for where, piece in pieces(batch, cuts or []):
-        width = piece.n_labels
-        part = np.zeros((len(piece), width), dtype=np.bool_)
-        decision.run(np.ascontiguousarray(scores[where, :width]), piece, part)
-        on[where, :width] = part
-    return on
 
 
 @given(
@@ -47,7 +35,7 @@ def test_every_decision_and_count_is_as_its_twin_says(
 ) -> None:
     batch = label_batch(truth)
     scores, decision = draw(seed, batch, extreme=extreme), ThresholdDecision(kind)
-    on = run(decision, scores, batch)
+    on = decide(decision, scores, batch)
     twin = naive_decision.Thresholds(macro=kind == MACRO)
     for t, y in enumerate(truth):
         known = int(batch.known[t])
@@ -77,7 +65,7 @@ def test_cuts_change_no_bit(truth: Truth, seed: int, kind: int, cuts: list[int])
     batch = label_batch(truth)
     scores = draw(seed, batch, extreme=False)
     whole, in_pieces = ThresholdDecision(kind), ThresholdDecision(kind)
-    assert (run(whole, scores, batch) == run(in_pieces, scores, batch, cuts)).all()
+    assert (decide(whole, scores, batch) == decide(in_pieces, scores, batch, cuts)).all()
     for a, b in zip(whole.state, in_pieces.state, strict=True):
         length = min(len(a), len(b))
         assert length >= batch.n_labels
@@ -102,7 +90,7 @@ def f1(on: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> tuple[float, 
 
 def test_each_kind_is_best_by_its_own_measure_on_a_long_stream() -> None:
     scores, truth, batch = planted()
-    found = {kind: run(ThresholdDecision(kind), scores, batch) for kind in (HALF, MICRO, MACRO)}
+    found = {kind: decide(ThresholdDecision(kind), scores, batch) for kind in (HALF, MICRO, MACRO)}
     assert (found[HALF][1:] == (scores[1:] >= 0.5)).all()
     micro, macro = zip(*(f1(on[500:], truth[500:]) for on in found.values()), strict=True)
     assert micro[1] > micro[0] + 0.05
@@ -120,15 +108,15 @@ def test_thresholds_stay_in_their_range_through_thousands_of_hostile_events(kind
     never = label_batch([{0, 1}, *(set() for _ in range(n))]).slice(1, n + 1)
     always = label_batch([{0, 1} for _ in range(n + 1)]).slice(1, n + 1)
     unlabelled = label_batch([{0, 1}, None]).slice(1, 2)
-    assert run(decision, np.full((n, 2), 0.9), never).all()
-    assert not run(decision, np.full((n, 2), 1e-300), never).any()
-    assert run(decision, np.full((n, 2), 1e-300), always).sum() == 0
+    assert decide(decision, np.full((n, 2), 0.9), never).all()
+    assert not decide(decision, np.full((n, 2), 1e-300), never).any()
+    assert decide(decision, np.full((n, 2), 1e-300), always).sum() == 0
     assert all(np.isfinite(array).all() for array in decision.state)
     # At its floor it asks for a little all the same.
-    assert run(decision, np.full((1, 2), 0.0201), unlabelled).all()
-    assert not run(decision, np.full((1, 2), 0.0199), unlabelled).any()
-    assert run(decision, np.ones((n, 2)), always).all()
-    assert run(decision, np.ones((n, 2)), always).all()
+    assert decide(decision, np.full((1, 2), 0.0201), unlabelled).all()
+    assert not decide(decision, np.full((1, 2), 0.0199), unlabelled).any()
+    assert decide(decision, np.ones((n, 2)), always).all()
+    assert decide(decision, np.ones((n, 2)), always).all()
     # At its ceiling it is one half, never more.
-    assert run(decision, np.full((1, 2), 0.5), unlabelled).all()
-    assert not run(decision, np.full((1, 2), 0.45), unlabelled).any()
+    assert decide(decision, np.full((1, 2), 0.5), unlabelled).all()
+    assert not decide(decision, np.full((1, 2), 0.45), unlabelled).any()

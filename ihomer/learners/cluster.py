@@ -120,14 +120,17 @@ class Cluster:
         self.path.make_room(0, len(self.members))
         for number, (source, there) in enumerate(zip(sources, shared, strict=True)):
             if source.path is not None and not (trees and number == main):
-                own = np.flatnonzero(there).astype(np.int32)
-                theirs = np.searchsorted(source.members, self.members[own]).astype(np.int32)
+                own, theirs = self._places(source, there)
                 self.path.inherit(1 + own, source.path, 1 + theirs)
+
+    def _places(self, source: Cluster, shared: BoolArray) -> tuple[IntArray, IntArray]:
+        """Where the labels shared with `source` stand among the members, here and there."""
+        own = np.flatnonzero(shared).astype(np.int32)
+        return own, np.searchsorted(source.members, self.members[own]).astype(np.int32)
 
     def _copy_trees(self, source: Cluster, shared: BoolArray, priors: FloatArray) -> None:
         """Take over another cluster's trees, and the weights of their nodes for shared labels."""
-        own = np.flatnonzero(shared).astype(np.int32)
-        theirs = np.searchsorted(source.members, self.members[own]).astype(np.int32)
+        own, theirs = self._places(source, shared)
         positions = np.zeros(len(self.members), dtype=np.int32)
         positions[own] = 1 + theirs
         self.forest = copy.deepcopy(source.forest)

@@ -47,7 +47,7 @@ LINEAR_SHARE = 0.5  # of the memory that linear experts may take; then features 
 FOREST_SHARE = 0.25  # of the memory, for the trees of all clusters
 FEWEST_COLUMNS = 256
 
-Names = Callable[[], Sequence[str]]
+Names = Callable[[], Sequence[str]]  # of all label ids
 
 
 class Settings(NamedTuple):
@@ -134,7 +134,7 @@ class Engine:
         return dict(zip(EXPERTS, means.tolist(), strict=True))
 
     def run(
-        self, batch: Batch, columns: int, names: Callable[[], Sequence[str]]
+        self, batch: Batch, columns: int, names: Names
     ) -> tuple[FloatArray, BoolArray, FloatArray]:
         """Predict, then learn each event of a batch.
 
@@ -197,7 +197,7 @@ class Engine:
             block.begin_like(self.blocks[0])
             self.blocks.append(block)
         cells = LINEAR_SHARE * self.settings.max_memory_mb * 2**20 / CELL_BYTES
-        # Block by block with room to grow; rounded down to a power of two, for `fold_rows`.
+        # Block by block with room to grow; rounded down to a power of two, for `folded`.
         width = sum(block.width(labels) for block in self.blocks)
         most = max(FEWEST_COLUMNS, 1 << (int(cells / width).bit_length() - 1))
         if most < self._most_columns:
@@ -329,7 +329,7 @@ class Engine:
             self._cluster_of = np.concatenate([self._cluster_of, np.zeros_like(born)])
             self.nursery.members = np.concatenate([self.nursery.members, born])
 
-    def _adapt(self, names: Callable[[], Sequence[str]]) -> None:
+    def _adapt(self, names: Names) -> None:
         """Look at the detectors and at the partition."""
         self._decision.adapt()
         self._resting = self._idle()
@@ -354,11 +354,14 @@ class Engine:
         if not self._partitioner.refit(names):
             return
         groups = [np.array(sorted(group), dtype=np.int32) for group in self._partitioner.clusters()]
+        priors = np.concatenate([block.priors for block in self.blocks])
         before = {tuple(cluster.members.tolist()): cluster for cluster in self.clusters}
-        clusters = [before.get(tuple(group.tolist())) or self._regroup(group) for group in groups]
+        clusters = [
+            before.get(tuple(group.tolist())) or self._regroup(group, priors) for group in groups
+        ]
         placed = np.concatenate([np.zeros(0, dtype=np.int32), *groups])
         unplaced = np.setdiff1d(np.arange(len(names), dtype=np.int32), placed).astype(np.int32)
-        self.nursery = self._regroup(unplaced)
+        self.nursery = self._regroup(unplaced, priors)
         self.clusters = clusters
         self._structure.reset()
         self.counts["partition_changes"] += 1
@@ -373,12 +376,11 @@ class Engine:
             members, settings.trees, settings.split_test, settings.seed, settings.without
         )
 
-    def _regroup(self, members: IntArray) -> Cluster:
-        """A cluster of `members` that has learned what their present clusters have."""
+    def _regroup(self, members: IntArray, priors: FloatArray) -> Cluster:
+        """A cluster of `members` that knows what their present clusters do, and all priors."""
         new = self._new_cluster(members)
         present = [self.nursery, *self.clusters]
         sources = [present[number] for number in np.unique(self._cluster_of[members])]
         if sources:
-            priors = np.concatenate([block.priors for block in self.blocks])
             new.inherit(sources, priors[members], trees="forest" not in self._resting)
         return new

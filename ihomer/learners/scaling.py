@@ -6,13 +6,13 @@ a zero that stands for "absent" stays a zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
+from ihomer.learners.arrays import grown, nbytes
 from ihomer.learners.kernels.scaling import STRIDE, empty_state, scale_rows
 
 RAW_LIMIT = 10.0  # a raw value further out moves a linear model no further
@@ -61,18 +61,14 @@ class Scaler:
     @property
     def memory_bytes(self) -> int:
         """Bytes held by the statistics."""
-        return sum(array.nbytes for array in self._state)
+        return nbytes(self._state)
 
     def reserve(self, columns: int) -> None:
         """Make room for `columns` columns."""
         old = len(self._state.seen)
         if columns <= old:
             return
-        bigger = empty_state(max(columns, old + old // 2, 64))
-        pairs: Iterable[tuple[Any, Any]] = zip(self._state, bigger, strict=True)
-        for source, target in pairs:
-            target[: len(source)] = source
-        self._state = bigger
+        self._state = grown(self._state, empty_state(max(columns, old + old // 2, 64)))
 
     def transform(self, batch: Batch, *, learn: bool = True) -> ScaledRows:
         """Scale the events of `batch`; labelled ones also move the statistics if `learn`.

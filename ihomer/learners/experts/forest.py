@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from ihomer.errors import UsageError
 from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
+from ihomer.learners.arrays import nbytes
+from ihomer.learners.kernels.elementary import LOGIT_CLIP
 from ihomer.learners.kernels.trees_grow import GRACE
 from ihomer.learners.kernels.trees_rows import STRIDE, forest_rows
 from ihomer.learners.kernels.trees_slots import enter_all, mix
@@ -52,7 +54,6 @@ from ihomer.learners.kernels.trees_stride import forest_stride
 SplitTest: TypeAlias = Literal["evidence", "hoeffding", "bernstein"]
 SPLIT_TESTS: tuple[SplitTest, ...] = ("evidence", "hoeffding", "bernstein")
 
-LOGIT_CLIP = float(np.log(0.98 / 0.02))
 
 _CODES = {"evidence": EVIDENCE, "hoeffding": HOEFFDING, "bernstein": BERNSTEIN}
 _ONES = (1 << 32) - 1
@@ -148,9 +149,8 @@ class Forest:
     def memory_bytes(self) -> int:
         """Bytes held by the arrays."""
         state = self.state
-        parts = (*state.nodes, *state.slots, *state.watches, *state.free)
-        held = sum(part.nbytes for part in parts)
-        return held + state.trees.nbytes + self.keys.nbytes + self._x.nbytes
+        parts = (*state.nodes, *state.slots, *state.watches, *state.free, state.trees)
+        return nbytes((*parts, self.keys, self._x))
 
     @property
     def nodes(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ihomer.instances import Batch, IntArray
+from ihomer.learners.arrays import grown, nbytes
 from ihomer.learners.kernels.linear import LANES, Float32Array, LinearState, linear_rows
 from ihomer.learners.scaling import Rows
 
@@ -49,7 +50,7 @@ class LinearExpert:
     @property
     def memory_bytes(self) -> int:
         """Bytes held by weights and sums."""
-        return sum(array.nbytes for array in self.state)
+        return nbytes(self.state)
 
     @property
     def columns(self) -> int:
@@ -66,12 +67,7 @@ class LinearExpert:
             columns = geometric(columns, old_columns, most)
         if width > old_width > LANES:
             width = padded(max(width, old_width + old_width // 2))
-        bigger = _zeros(max(columns, old_columns), max(width, old_width))
-        for source, target in zip(self.state[:2], bigger[:2], strict=True):
-            target[:old_columns, :old_width] = source
-        for source, target in zip(self.state[2:], bigger[2:], strict=True):
-            target[:old_width] = source
-        self.state = bigger
+        self.state = grown(self.state, _zeros(max(columns, old_columns), max(width, old_width)))
 
     def run(
         self,

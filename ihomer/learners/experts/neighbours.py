@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ihomer.instances import Batch, IntArray
+from ihomer.learners.arrays import nbytes
 from ihomer.learners.kernels.neighbours import (
     AGE_UNIT,
     FIRST,
@@ -86,7 +87,7 @@ class NeighbourExpert:
     @property
     def memory_bytes(self) -> int:
         """Bytes held by the arrays."""
-        return sum(array.nbytes for array in self.state)
+        return nbytes(self.state)
 
     def make_room(self, rows: Rows, batch: Batch, columns: int) -> None:
         """Make room for learning a batch; what earlier searches found is void from here on.

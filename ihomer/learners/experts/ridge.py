@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ihomer.instances import Batch, BoolArray, IntArray, OffsetArray
+from ihomer.learners.arrays import grown, nbytes
 from ihomer.learners.experts.linear import geometric, padded
 from ihomer.learners.kernels.linear import LANES, Float32Array
 from ihomer.learners.kernels.ridge import (
@@ -60,7 +61,7 @@ class Gains:
     @property
     def memory_bytes(self) -> int:
         """Bytes held by the matrix and the counts."""
-        return sum(array.nbytes for array in self.state)
+        return nbytes(self.state)
 
     def make_room(self, columns: int) -> None:
         """Grow, geometrically, to `columns` columns."""
@@ -69,15 +70,8 @@ class Gains:
         if columns <= n:
             return
         columns = max(columns, n + n // 2, 64)
-        bigger = _empty_gains(columns, max(room, min(self._largest, padded(columns + 1))))
-        bigger.covariance[:room, :room] = old.covariance
-        bigger.block[:room] = old.block
-        bigger.progress[:] = old.progress
-        bigger.place[:n] = old.place
-        bigger.variance[:n] = old.variance
-        bigger.seen[:n] = old.seen
-        bigger.energy[:n] = old.energy
-        self.state = bigger
+        room = max(room, min(self._largest, padded(columns + 1)))
+        self.state = grown(old, _empty_gains(columns, room))
 
     def run(self, rows: Rows, labelled: BoolArray) -> GainRows:
         """Gains of the labelled rows, which are learned; see `gain_rows`."""
@@ -114,7 +108,7 @@ class RidgeExpert:
     @property
     def memory_bytes(self) -> int:
         """Bytes held by the weights."""
-        return sum(array.nbytes for array in self.state)
+        return nbytes(self.state)
 
     def make_room(self, columns: int, labels: int, most: int | None = None) -> None:
         """Grow, geometrically, to `columns` columns, at most `most`, and `labels` labels."""
@@ -127,12 +121,7 @@ class RidgeExpert:
             columns = geometric(columns, n, most)
         if width > old_width > LANES:
             width = padded(max(width, old_width + old_width // 2))
-        bigger = _empty_steps(max(columns, n), max(width, old_width))
-        bigger.weights[:n, :old_width] = old.weights
-        bigger.bias[:old_width] = old.bias
-        bigger.curvature[:old_width] = old.curvature
-        bigger.progress[:] = old.progress
-        self.state = bigger
+        self.state = grown(old, _empty_steps(max(columns, n), max(width, old_width)))
 
     def fold(self, columns: int) -> None:
         """Keep the first `columns` columns; those behind are added to them, modulo `columns`."""
