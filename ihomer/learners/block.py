@@ -127,7 +127,8 @@ class LabelBlock:
                 expert.run(rows, batch, labels, position_of, at[name])
                 base = at[name]
         self._active[EXPERTS.index("ridge")] &= segment.gains is not None
-        self._active[EXPERTS.index("path")] &= segment.correcting
+        self._active[EXPERTS.index("forest")] &= segment.growing
+        self._active[EXPERTS.index("path")] &= segment.growing and segment.correcting
         if self.ridge is not None and segment.gains is not None:
             self.ridge.run(segment.scaled, segment.gains, batch, labels, position_of, at["ridge"])
             base = at["ridge"]
@@ -158,7 +159,7 @@ class LabelBlock:
         if self.net is not None and segment.dense is not None:
             self.net.run(segment.dense, batch, at["net"])
         for name, outer in zip(OUTER, segment.outer, strict=True):
-            if self._on[EXPERTS.index(name)]:
+            if active[EXPERTS.index(name)]:
                 at[name][:, 0] = outer[:n, 0]
                 at[name][:, 1 : 1 + self.count] = outer[:n, 1 + self.first :][:, : self.count]
         trivial_rows(

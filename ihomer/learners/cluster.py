@@ -56,7 +56,7 @@ class Cluster:
         """Bytes held by the arrays."""
         return sum(part.memory_bytes for part in (self.forest, self.path) if part is not None)
 
-    def run(self, segment: Segment, columns: int, *, nursery: bool, growing: bool) -> None:
+    def run(self, segment: Segment, columns: int, *, nursery: bool) -> None:
         """Predict into ``segment.outer`` at this cluster's labels, then learn the labelled events.
 
         Parameters
@@ -67,8 +67,6 @@ class Cluster:
             Feature columns in use.
         nursery
             Whether this is the cluster into which labels are born: it writes the reserve's logits.
-        growing
-            False: the trees predict, but do not learn, which is most of their work.
         """
         if self.forest is None:
             return
@@ -79,8 +77,7 @@ class Cluster:
         places = np.concatenate([np.zeros(1, dtype=np.int32), members + 1])
         self.forest.make_room(columns, m)
         out = np.empty((2, n, 1 + m), dtype=np.float32)
-        seen = batch if growing else batch.unlabelled()
-        paths, gone = self.forest.run(seen, members, position_of, out[FOREST])
+        paths, gone = self.forest.run(batch, members, position_of, out[FOREST])
         if self.path is not None and not segment.correcting:
             self.path.forget_nodes(gone)
         elif self.path is not None:
@@ -111,6 +108,8 @@ class Cluster:
         """
         if self.forest is None:
             return
+        for source in sources:
+            source._know_members()
         shared = [np.isin(self.members, source.members) for source in sources]
         main = max(range(len(sources)), key=lambda i: int(shared[i].sum()))
         if trees:
@@ -122,6 +121,13 @@ class Cluster:
             if source.path is not None and not (trees and number == main):
                 own, theirs = self._places(source, there)
                 self.path.inherit(1 + own, source.path, 1 + theirs)
+
+    def _know_members(self) -> None:
+        """Make room for labels that were born while the trees rested."""
+        if self.forest is not None:
+            self.forest.make_room(0, len(self.members))
+        if self.path is not None:
+            self.path.make_room(0, len(self.members))
 
     def _places(self, source: Cluster, shared: BoolArray) -> tuple[IntArray, IntArray]:
         """Where the labels shared with `source` stand among the members, here and there."""

@@ -27,6 +27,7 @@ from ihomer.learners.experts.neighbours import NeighbourExpert
 from ihomer.learners.experts.network import DenseFeatures
 from ihomer.learners.experts.ridge import Gains
 from ihomer.learners.kernels.losses import cluster_losses
+from ihomer.learners.kernels.mixture import FADING
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.partition.base import Partitioner
 from ihomer.learners.partition.jaccard import JaccardPartitioner
@@ -34,14 +35,15 @@ from ihomer.learners.scaling import Scaler, folded, raw_rows, single_precision
 from ihomer.learners.segment import OUTER, Segment
 
 # An expert that carries less weight than this in the mixture rests: it works in every `DUTY`-th
-# stride only, which is enough to notice that its time has come. Trees rest while neither they nor
-# the regressions along their paths have a clearly lower loss than the best other expert.
+# stride only, which is enough to notice that its time has come. Trees, which need many events to
+# show what they can do, rest while their loss is clearly above the best other expert's, and that
+# of the regressions along their paths, which starts from the best linear one's, not below it.
 RESTS_BELOW = 0.06
 RESTING = ("raw", "ridge", "neighbours", "net")
-TREES_MUST_GAIN = 0.98
-DUTY = 4
-FIRST_REST = 256  # learned events before which none rests; trees need longer to show
-FIRST_REST_OF_TREES = 1024
+FOREST_IN_REACH, PATH_MUST_GAIN = 1.03, 0.98
+DUTY, DUTY_OF_TREES = 4, 8
+FIRST_REST = 128  # learned events before which none rests
+TRIAL_FADING = 0.9  # of the losses that decide it, per stride with all experts at work
 
 LINEAR_SHARE = 0.5  # of the memory that linear experts may take; then features share columns
 FOREST_SHARE = 0.25  # of the memory, for the trees of all clusters
@@ -106,6 +108,9 @@ class Engine:
         self._loss_watch = Watch()
         self._apart = False  # label sets have come to lie across clusters since the last stride
         self._resting: set[str] = set()
+        # Sums over labels of each expert's loss: fading, and in strides where all were at work.
+        self._losses = np.zeros(len(EXPERTS))
+        self._trial = np.zeros(len(EXPERTS))
         self._most_columns = 1 << 62
         self._room(0, 0)
 
@@ -242,25 +247,20 @@ class Engine:
             found,
             gains,
             dense,
+            self._at_work("forest"),
             self._at_work(self._base),
             np.zeros((len(batch), 1 + labels), dtype=np.float32),
             np.zeros((len(OUTER), len(batch), 1 + labels), dtype=np.float32),
         )
         linear = [name for name in LINEAR if self._at_work(name)]
         self._executor.run([partial(block.begin, segment, linear) for block in self.blocks])
-        growing = self._at_work("forest")
-        self._executor.run(
-            [
-                partial(
-                    cluster.run,
-                    segment,
-                    columns,
-                    nursery=cluster is self.nursery,
-                    growing=growing,
-                )
-                for cluster in [self.nursery, *self.clusters]
-            ]
-        )
+        if segment.growing:
+            self._executor.run(
+                [
+                    partial(cluster.run, segment, columns, nursery=cluster is self.nursery)
+                    for cluster in [self.nursery, *self.clusters]
+                ]
+            )
         self._executor.run(
             [partial(block.finish, segment, scores, reserve) for block in self.blocks]
         )
@@ -270,22 +270,32 @@ class Engine:
 
     def _at_work(self, expert: str) -> bool:
         """Whether an expert works in the present stride."""
-        return expert not in self._resting or self.n_learned // STRIDE % DUTY == 0
+        duty = DUTY_OF_TREES if expert == "forest" else DUTY
+        return expert not in self._resting or self.n_learned // STRIDE % duty == 0
 
     def _idle(self) -> set[str]:
         """The experts that rest from now on."""
-        idle: set[str] = set()
-        if self.n_learned >= FIRST_REST:
-            weights = self.weights
-            weights[self._base] += weights["path"]  # which corrects it, and rests with it
-            idle |= {name for name in RESTING if weights[name] < RESTS_BELOW}
-        if self.n_learned < FIRST_REST_OF_TREES:
-            return idle
-        losses = np.sum([block.losses for block in self.blocks], axis=0)
-        trees = [EXPERTS.index(name) for name in OUTER]
-        if losses[trees].min() > TREES_MUST_GAIN * np.delete(losses, trees).min():
+        if self.n_learned < FIRST_REST:
+            return set()
+        weights = self.weights
+        weights[self._base] += weights["path"]  # which corrects it, and rests with it
+        idle = {name for name in RESTING if weights[name] < RESTS_BELOW}
+        trial = self._trial
+        forest, path = (trial[EXPERTS.index(name)] for name in OUTER)
+        best = np.delete(trial, [EXPERTS.index(name) for name in OUTER]).min()
+        if forest > FOREST_IN_REACH * best and path > PATH_MUST_GAIN * best:
             idle.add("forest")
         return idle
+
+    def _judge(self) -> None:
+        """Add the losses of the stride that ended to the trial, if every expert was at work."""
+        losses = np.sum([block.losses for block in self.blocks], axis=0)
+        if not self._resting or (self.n_learned // STRIDE - 1) % DUTY_OF_TREES == 0:
+            faded = FADING**STRIDE * self._losses
+            self._trial = TRIAL_FADING * self._trial + np.where(
+                np.isfinite(losses), losses - faded, losses
+            )
+        self._losses = np.where(np.isfinite(losses), losses, 0.0)
 
     # What changes at strides.
 
@@ -332,6 +342,7 @@ class Engine:
     def _adapt(self, names: Names) -> None:
         """Look at the detectors and at the partition."""
         self._decision.adapt()
+        self._judge()
         self._resting = self._idle()
         refit = False
         if self.settings.drift:

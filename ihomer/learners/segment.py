@@ -35,6 +35,8 @@ class Segment:
         Shared steps of the ridge expert; None: off.
     dense
         Dense columns, for the network; None: off.
+    growing
+        Whether trees work in this segment.
     correcting
         Whether path regressions work in this segment.
     base
@@ -51,6 +53,7 @@ class Segment:
     found: Found | None
     gains: GainRows | None
     dense: DenseRows | None
+    growing: bool
     correcting: bool
     base: Float32Array
     outer: Float32Array

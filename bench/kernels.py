@@ -1,0 +1,118 @@
+"""Where the time goes: microseconds per event in each compiled kernel, and outside of them all.
+
+In: names of streams. Out: a table. Every kernel that Python calls is timed where it is called, on
+the clock of the thread, so that a busy machine changes little; what a kernel calls itself is part
+of it. What is left over is Python: cutting, dispatching, allocating.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numba.core.dispatcher
+from rich.console import Console
+from rich.table import Table
+
+from bench.command import positive
+from bench.learners import IHOMER, parse_learner
+from bench.passes import Pass
+from bench.streams import Stream
+from ihomer.stream.assemble import warm_up
+
+DEFAULT = ("flags", "yeast", "20ng", "bibtex", "delicious")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.kernels", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--streams", default=",".join(DEFAULT))
+    parser.add_argument("--learner", default=IHOMER)
+    parser.add_argument("--passes", type=positive, default=3)
+    arguments = parser.parse_args()
+    warm_up()
+    streams = arguments.streams.split(",")
+    columns = [
+        profile(Stream(name, arguments.data), arguments.learner, arguments.passes)
+        for name in streams
+    ]
+    print_kernels(streams, columns, Console())
+
+
+@contextmanager
+def timed_kernels(spent: dict[str, float]) -> Iterator[None]:
+    """Within, each call from Python of a kernel of the package adds its seconds to `spent`."""
+    wrapped: list[tuple[Any, str, Any]] = []
+    clock = time.thread_time
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            start = clock()
+            result = function(*arguments)
+            spent[name] += clock() - start
+            return result
+
+        return call
+
+    for module in [m for name, m in sys.modules.items() if name.startswith("ihomer.")]:
+        for name, value in list(vars(module).items()):
+            if isinstance(value, numba.core.dispatcher.Dispatcher):
+                if ".kernels." in module.__name__:
+                    continue  # compiled code calls it there
+                wrapped.append((module, name, value))
+                setattr(module, name, timed(value.py_func.__name__, value))
+    for module in [m for name, m in sys.modules.items() if ".kernels." in name]:
+        # Kernels that are called by their module's name.
+        for user in [m for name, m in sys.modules.items() if name.startswith("ihomer.")]:
+            if any(value is module for value in vars(user).values()):
+                for name, value in list(vars(module).items()):
+                    if isinstance(value, numba.core.dispatcher.Dispatcher):
+                        wrapped.append((module, name, value))
+                        setattr(module, name, timed(value.py_func.__name__, value))
+    try:
+        yield
+    finally:
+        for module, name, value in wrapped:
+            setattr(module, name, value)
+
+
+def profile(stream: Stream, learner: str, passes: int) -> dict[str, float]:
+    """Microseconds per event by kernel, medians over `passes`; ``"Python"`` is what is left."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for _ in range(passes):
+        run = Pass(stream, parse_learner(learner), 0, 1e9)
+        batches = list(stream.batches(run.encoder, 64))
+        spent: dict[str, float] = defaultdict(float)
+        with timed_kernels(spent):
+            start = time.thread_time()
+            run.over(batches)
+            total = time.thread_time() - start
+        spent["Python"] = total - sum(spent.values())
+        for name, seconds in spent.items():
+            found[name].append(1e6 * seconds / run.events)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def print_kernels(streams: list[str], columns: list[dict[str, float]], out: Console) -> None:
+    """A row for each kernel, the dearest first."""
+    names = sorted(
+        {name for column in columns for name in column},
+        key=lambda name: -sum(column.get(name, 0.0) / sum(column.values()) for column in columns),
+    )
+    table = Table("µs per event", *streams)
+    for name in names:
+        table.add_row(name, *(f"{column.get(name, 0.0):.2f}" for column in columns))
+    table.add_row("all", *(f"{sum(column.values()):.1f}" for column in columns))
+    out.print(table)
+
+
+if __name__ == "__main__":
+    main()
