@@ -137,7 +137,7 @@ def cooccurrence(
 
 
 def scale_rows(
-    rows: list[dict[int, float]], labelled: list[bool], columns: int, stride: int = 64
+    rows: list[dict[int, float]], labelled: list[bool], columns: int, stride: int = 128
 ) -> list[dict[int, float]]:
     """Scaled rows from the whole history; rows hold non-zero values by column, NaN = missing.
 

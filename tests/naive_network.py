@@ -80,7 +80,7 @@ class Dense:
                     column.seen += 1
         self.learned += 1
         self.events += 1
-        if self.learned not in (1, 2, 4, 8, 16, 32) and self.learned % 64:
+        if self.learned not in (1, 2, 4, 8, 16, 32, 64) and self.learned % 128:
             return
         for column in self.columns:
             there = self.events - column.missing
@@ -93,9 +93,9 @@ class Dense:
         outside = sum(column.seen for column in self.columns if not column.dense)
         self.on = inside > 0 and inside >= outside
         for column in self.columns:
-            column.seen *= 63 / 64
-            column.missing *= 63 / 64
-        self.events *= 63 / 64
+            column.seen *= 31 / 32
+            column.missing *= 31 / 32
+        self.events *= 31 / 32
 
 
 class Prototypes:

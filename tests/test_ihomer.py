@@ -267,7 +267,8 @@ def test_missing_is_not_zero() -> None:
     missing = model.predict_proba_one({"a": None, "b": 0.5})
     assert missing == model.predict_proba_one({"a": math.nan, "b": 0.5})
     low, high = (model.predict_proba_one({"a": a, "b": 0.5})["y"][True] for a in (-1.0, 1.0))
-    assert low < 0.1 < 0.25 < missing["y"][True] < 0.75 < 0.9 < high
+    # It is off every other time, so it is rather off now.
+    assert low < 0.02 < 0.05 < missing["y"][True] < 0.5 < 0.9 < high
     gone = IHomer()
     for t in range(200):
         gone.learn_one({"a": 3.0 + t % 2, "b": None}, {"y"} if t % 2 else set())

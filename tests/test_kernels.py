@@ -127,7 +127,7 @@ def test_a_zero_of_a_dense_column_says_something_and_of_a_sparse_one_nothing() -
     assert last == {0: pytest.approx(-1.0)}
 
 
-@pytest.mark.parametrize(("present", "is_dense"), [(31, False), (32, True)])
+@pytest.mark.parametrize(("present", "is_dense"), [(STRIDE // 2 - 1, False), (STRIDE // 2, True)])
 def test_a_column_is_dense_from_half_of_the_events(present: int, is_dense: bool) -> None:
     rows = [{0: 1.0, 1: float(t + 1)} if t < present else {0: 1.0} for t in range(STRIDE)]
     state = empty_state(2)

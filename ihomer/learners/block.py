@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from ihomer.instances import BoolArray, FloatArray
+from ihomer.instances import BoolArray, FloatArray, IntArray
 from ihomer.learners.arrays import begin_like, grown, nbytes
 from ihomer.learners.experts.linear import LinearExpert, padded
 from ihomer.learners.experts.network import NetworkExpert
@@ -51,6 +51,7 @@ class LabelBlock:
         self._on: BoolArray = np.array([name not in without for name in EXPERTS])
         self._active = self._on.copy()
         self._stacking = "stacking" not in without
+        self._ids = self._position_of = np.zeros(0, dtype=np.int32)
         self.linear = {
             name: LinearExpert(step, decay, reserve=True)
             for name, (_, step, decay) in LINEAR.items()
@@ -114,12 +115,10 @@ class LabelBlock:
         while it rests, the first one's.
         """
         batch = segment.batch
-        labels = np.arange(self.first, self.first + self.count, dtype=np.int32)
-        position_of = np.full(batch.n_labels, -1, dtype=np.int32)
-        position_of[labels] = np.arange(1, 1 + self.count)
+        labels, position_of = self._labels(batch.n_labels)
         at = dict(zip(EXPERTS, self._logits[:, : len(batch)], strict=True))
         self._active[:] = self._on
-        base = at["priors"]
+        base = None
         for name, expert in self.linear.items():
             self._active[EXPERTS.index(name)] = name in linear
             if name in linear:
@@ -132,9 +131,19 @@ class LabelBlock:
         if self.ridge is not None and segment.gains is not None:
             self.ridge.run(segment.scaled, segment.gains, batch, labels, position_of, at["ridge"])
             base = at["ridge"]
+        if base is None:
+            return
         segment.base[:, 1 + self.first : 1 + self.first + self.count] = base[:, 1 : 1 + self.count]
         if self.first == 0:
             segment.base[:, 0] = base[:, 0]
+
+    def _labels(self, labels: int) -> tuple[IntArray, IntArray]:
+        """The block's label ids, and the position in the block of each of `labels` ids, or -1."""
+        if len(self._position_of) != labels or len(self._ids) != self.count:
+            self._ids = np.arange(self.first, self.first + self.count, dtype=np.int32)
+            self._position_of = np.full(labels, -1, dtype=np.int32)
+            self._position_of[self._ids] = np.arange(1, 1 + self.count)
+        return self._ids, self._position_of
 
     def finish(self, segment: Segment, scores: FloatArray, reserve: FloatArray) -> None:
         """Run the other experts, after `begin` and the clusters, and mix them all.
@@ -151,7 +160,6 @@ class LabelBlock:
         """
         batch = segment.batch
         n = len(batch)
-        labels = np.arange(self.first, self.first + self.count, dtype=np.int32)
         at = dict(zip(EXPERTS, self._logits[:, :n], strict=True))
         active = self._active
         active[EXPERTS.index("neighbours")] &= segment.found is not None
@@ -186,8 +194,10 @@ class LabelBlock:
             self._out,
         )
         out = self._out[:n]
-        known = batch.known[:-1, None] > labels
-        scores[:, labels] = np.where(known, out[:, 1 : 1 + self.count], np.nan)
+        part = scores[:, self.first : self.first + self.count]
+        part[...] = out[:, 1 : 1 + self.count]
+        if batch.known[0] < self.first + self.count:
+            part[batch.known[:-1, None] <= self._labels(batch.n_labels)[0]] = np.nan
         if self.first == 0:
             reserve[:] = out[:, 0]
 

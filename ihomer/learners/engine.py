@@ -21,29 +21,19 @@ from ihomer.instances import Batch, BoolArray, FloatArray, IntArray
 from ihomer.learners.block import CELL_BYTES, EXPERTS, LINEAR, WIDTH, LabelBlock
 from ihomer.learners.cluster import Cluster
 from ihomer.learners.decision import make_decision
+from ihomer.learners.duty import Duty
 from ihomer.learners.executor import Executor
 from ihomer.learners.experts.forest import SplitTest
-from ihomer.learners.experts.neighbours import NeighbourExpert
-from ihomer.learners.experts.network import DenseFeatures
-from ihomer.learners.experts.ridge import Gains
+from ihomer.learners.experts.neighbours import Found, NeighbourExpert
+from ihomer.learners.experts.network import DenseFeatures, DenseRows
+from ihomer.learners.experts.ridge import GainRows, Gains
+from ihomer.learners.kernels.elementary import LOGIT_CLIP
 from ihomer.learners.kernels.losses import cluster_losses
-from ihomer.learners.kernels.mixture import FADING
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.partition.base import Partitioner
 from ihomer.learners.partition.jaccard import JaccardPartitioner
-from ihomer.learners.scaling import Scaler, folded, raw_rows, single_precision
+from ihomer.learners.scaling import Rows, Scaler, folded, raw_rows, single_precision
 from ihomer.learners.segment import OUTER, Segment
-
-# An expert that carries less weight than this in the mixture rests: it works in every `DUTY`-th
-# stride only, which is enough to notice that its time has come. Trees, which need many events to
-# show what they can do, rest while their loss is clearly above the best other expert's, and that
-# of the regressions along their paths, which starts from the best linear one's, not below it.
-RESTS_BELOW = 0.06
-RESTING = ("raw", "ridge", "neighbours", "net")
-FOREST_IN_REACH, PATH_MUST_GAIN = 1.03, 0.98
-DUTY, DUTY_OF_TREES = 4, 8
-FIRST_REST = 128  # learned events before which none rests
-TRIAL_FADING = 0.9  # of the losses that decide it, per stride with all experts at work
 
 LINEAR_SHARE = 0.5  # of the memory that linear experts may take; then features share columns
 FOREST_SHARE = 0.25  # of the memory, for the trees of all clusters
@@ -64,6 +54,23 @@ class Settings(NamedTuple):
     threads: int = 1
     max_memory_mb: float = 512.0
     seed: int = 0
+
+
+class _Shared:
+    """What is computed of a segment's features once for all labels, by work on threads."""
+
+    found: Found | None = None
+    gains: GainRows | None = None
+    dense: DenseRows | None = None
+
+    def search(self, expert: NeighbourExpert, rows: Rows, batch: Batch) -> None:
+        self.found = expert.search(rows, batch)
+
+    def gain(self, expert: Gains, rows: Rows, batch: Batch) -> None:
+        self.gains = expert.run(rows, batch.labelled)
+
+    def condense(self, features: DenseFeatures, batch: Batch) -> None:
+        self.dense = features.transform(batch)
 
 
 class Engine:
@@ -106,12 +113,11 @@ class Engine:
         self._partitioner: Partitioner = JaccardPartitioner()
         self._structure = StructureMonitor()
         self._loss_watch = Watch()
+        self._nursery_works = True  # from the stride after the first birth in it
         self._apart = False  # label sets have come to lie across clusters since the last stride
-        self._resting: set[str] = set()
-        # Sums over labels of each expert's loss: fading, and in strides where all were at work.
-        self._losses = np.zeros(len(EXPERTS))
-        self._trial = np.zeros(len(EXPERTS))
+        self._duty = Duty(self._base)
         self._most_columns = 1 << 62
+        self._roomy = (-1, -1)  # columns and labels that there is room for
         self._room(0, 0)
 
     @property
@@ -191,6 +197,9 @@ class Engine:
 
     def _room(self, columns: int, labels: int) -> None:
         """Make room for so many feature columns and labels."""
+        if self._roomy == (columns, labels):
+            return
+        self._roomy = (columns, labels)
         self._scaler.reserve(columns)
         if self._dense is not None:
             self._dense.make_room(columns)
@@ -225,17 +234,18 @@ class Engine:
             columns = max(columns, int(batch.indices.max(initial=-1)) + 1)
         labels = batch.n_labels
         scaled = single_precision(self._scaler.transform(batch))
-        found = None
         neighbours = self._neighbours if self._at_work("neighbours") else None
+        if neighbours is not None and learning:
+            neighbours.make_room(scaled, batch, columns)
+        shared = _Shared()
+        work: list[Callable[[], None]] = []
         if neighbours is not None:
-            if learning:
-                neighbours.make_room(scaled, batch, columns)
-            found = neighbours.search(scaled, batch)
-        gains, dense = None, None
+            work.append(partial(shared.search, neighbours, scaled, batch))
         if self._gains is not None and self._at_work("ridge"):
-            gains = self._gains.run(scaled, batch.labelled)
+            work.append(partial(shared.gain, self._gains, scaled, batch))
         if self._dense is not None and self._at_work("net"):
-            dense = self._dense.transform(batch)
+            work.append(partial(shared.condense, self._dense, batch))
+        self._executor.run(work)
         raw = raw_rows(batch)
         if columns > self._most_columns:
             raw, scaled = (folded(rows, self._most_columns) for rows in (raw, scaled))
@@ -244,9 +254,9 @@ class Engine:
             raw,
             scaled,
             neighbours,
-            found,
-            gains,
-            dense,
+            shared.found,
+            shared.gains,
+            shared.dense,
             self._at_work("forest"),
             self._at_work(self._base),
             np.zeros((len(batch), 1 + labels), dtype=np.float32),
@@ -255,47 +265,32 @@ class Engine:
         linear = [name for name in LINEAR if self._at_work(name)]
         self._executor.run([partial(block.begin, segment, linear) for block in self.blocks])
         if segment.growing:
+            working = self.clusters
+            if self._nursery_works:
+                working = [self.nursery, *working]
+            else:  # as trees say that have seen many events and no label on
+                places = np.concatenate([[0], 1 + self.nursery.members])
+                forest, path = segment.outer
+                forest[:, places], path[:, places] = -LOGIT_CLIP, segment.base[:, places]
             self._executor.run(
                 [
                     partial(cluster.run, segment, columns, nursery=cluster is self.nursery)
-                    for cluster in [self.nursery, *self.clusters]
+                    for cluster in working
                 ]
             )
         self._executor.run(
             [partial(block.finish, segment, scores, reserve) for block in self.blocks]
         )
-        self._decision.run(scores, batch, on)
-        if learning:
-            self._look(batch, scores, reserve)
+        self._executor.run(
+            [
+                partial(self._decision.run, scores, batch, on),
+                *([partial(self._look, batch, scores, reserve)] if learning else []),
+            ]
+        )
 
     def _at_work(self, expert: str) -> bool:
         """Whether an expert works in the present stride."""
-        duty = DUTY_OF_TREES if expert == "forest" else DUTY
-        return expert not in self._resting or self.n_learned // STRIDE % duty == 0
-
-    def _idle(self) -> set[str]:
-        """The experts that rest from now on."""
-        if self.n_learned < FIRST_REST:
-            return set()
-        weights = self.weights
-        weights[self._base] += weights["path"]  # which corrects it, and rests with it
-        idle = {name for name in RESTING if weights[name] < RESTS_BELOW}
-        trial = self._trial
-        forest, path = (trial[EXPERTS.index(name)] for name in OUTER)
-        best = np.delete(trial, [EXPERTS.index(name) for name in OUTER]).min()
-        if forest > FOREST_IN_REACH * best and path > PATH_MUST_GAIN * best:
-            idle.add("forest")
-        return idle
-
-    def _judge(self) -> None:
-        """Add the losses of the stride that ended to the trial, if every expert was at work."""
-        losses = np.sum([block.losses for block in self.blocks], axis=0)
-        if not self._resting or (self.n_learned // STRIDE - 1) % DUTY_OF_TREES == 0:
-            faded = FADING**STRIDE * self._losses
-            self._trial = TRIAL_FADING * self._trial + np.where(
-                np.isfinite(losses), losses - faded, losses
-            )
-        self._losses = np.where(np.isfinite(losses), losses, 0.0)
+        return self._duty.at_work(expert, self.n_learned)
 
     # What changes at strides.
 
@@ -316,12 +311,12 @@ class Engine:
                 loss,
                 counted,
             )
+            means: FloatArray = loss / np.maximum(counted, 1)
             for number, cluster in enumerate(clusters):
                 some = counted[:, number] > 0
-                cluster.watch.collect(loss[some, number] / counted[some, number])
+                cluster.watch.collect(means[:, number] if some.all() else means[some, number])
             total, many = loss.sum(axis=1), counted.sum(axis=1)
-            some = many > 0
-            self._loss_watch.collect(total[some] / many[some])
+            self._loss_watch.collect(total[many > 0] / many[many > 0])
         if self.settings.partition:
             self._partitioner.update(batch.y_indptr, batch.y_indices)
             if self.settings.drift:
@@ -342,8 +337,8 @@ class Engine:
     def _adapt(self, names: Names) -> None:
         """Look at the detectors and at the partition."""
         self._decision.adapt()
-        self._judge()
-        self._resting = self._idle()
+        losses = np.sum([block.losses for block in self.blocks], axis=0)
+        self._duty.adapt(self.n_learned, self.weights, losses)
         refit = False
         if self.settings.drift:
             for cluster in [self.nursery, *self.clusters]:
@@ -360,19 +355,22 @@ class Engine:
         if self.settings.partition and (refit or self._partitioner.due(self.n_learned)):
             # The encoder may have read further than the learner has learned.
             self._repartition(list(names()[: len(self._cluster_of)]))
+        self._nursery_works = not self.clusters or len(self.nursery.members) > 0
 
     def _repartition(self, names: Sequence[str]) -> None:
         if not self._partitioner.refit(names):
             return
         groups = [np.array(sorted(group), dtype=np.int32) for group in self._partitioner.clusters()]
         priors = np.concatenate([block.priors for block in self.blocks])
-        before = {tuple(cluster.members.tolist()): cluster for cluster in self.clusters}
+        # The first partition often has all labels in one cluster: it is the nursery as it was.
+        present = [self.nursery, *self.clusters]
+        before = {tuple(cluster.members.tolist()): cluster for cluster in present}
         clusters = [
             before.get(tuple(group.tolist())) or self._regroup(group, priors) for group in groups
         ]
         placed = np.concatenate([np.zeros(0, dtype=np.int32), *groups])
         unplaced = np.setdiff1d(np.arange(len(names), dtype=np.int32), placed).astype(np.int32)
-        self.nursery = self._regroup(unplaced, priors)
+        self.nursery = before.get(tuple(unplaced.tolist())) or self._regroup(unplaced, priors)
         self.clusters = clusters
         self._structure.reset()
         self.counts["partition_changes"] += 1
@@ -393,5 +391,5 @@ class Engine:
         present = [self.nursery, *self.clusters]
         sources = [present[number] for number in np.unique(self._cluster_of[members])]
         if sources:
-            new.inherit(sources, priors[members], trees="forest" not in self._resting)
+            new.inherit(sources, priors[members], trees="forest" not in self._duty.resting)
         return new

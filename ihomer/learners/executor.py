@@ -7,8 +7,10 @@ threads run two kernels at a time.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from ihomer.errors import UsageError
 
@@ -42,8 +44,14 @@ class Executor:
         self.threads = threads
         self._pool: ThreadPoolExecutor | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pool": None}  # threads are started anew
+
     def run(self, work: Sequence[Work]) -> None:
-        """Do all of `work`; after an error, which is raised, no more is begun and none goes on."""
+        """Do all of `work`; when an error is raised, the first in order, none goes on.
+
+        In the caller's thread alone no more is begun after an error; threads do the rest first.
+        """
         if self.threads == 1 or len(work) < 2:
             for task in work:
                 task()
@@ -51,11 +59,25 @@ class Executor:
         if self._pool is None:
             # The caller's thread works, too.
             self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="ihomer")
-        waiting = [self._pool.submit(task) for task in work[1:]]
+        # From one queue, so that no thread waits while there is work.
+        waiting = deque(enumerate(work))
+        errors: dict[int, BaseException] = {}
+        helpers = min(self.threads, len(work)) - 1
+        working = [self._pool.submit(_drain, waiting, errors) for _ in range(helpers)]
+        _drain(waiting, errors)
+        for helper in working:
+            helper.result()
+        if errors:
+            raise errors[min(errors)]
+
+
+def _drain(waiting: deque[tuple[int, Work]], errors: dict[int, BaseException]) -> None:
+    while True:
         try:
-            work[0]()
-        finally:
-            for future in waiting:
-                future.exception()
-        for future in waiting:
-            future.result()
+            number, task = waiting.popleft()
+        except IndexError:
+            return
+        try:
+            task()
+        except BaseException as error:  # noqa: BLE001 - raised by the caller when all has ended
+            errors[number] = error

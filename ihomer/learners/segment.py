@@ -1,6 +1,6 @@
 """A segment of the stream with all that is known of it before any label is looked at.
 
-At most 64 events, of which the last one at most fills a stride. It is made once and read by
+At most 128 events, of which the last one at most fills a stride. It is made once and read by
 every cluster and every block of labels.
 """
 

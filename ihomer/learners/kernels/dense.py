@@ -18,12 +18,12 @@ from ihomer.jit import kernel
 
 Float32Array = npt.NDArray[np.float32]
 
-STRIDE = 64  # learned events between two looks at which columns are dense
-LAYOUTS = 8  # rows of `layouts`: a stride's first layout, and one after 1, 2, 4, ..., 64 events
+STRIDE = 128  # learned events between two looks at which columns are dense
+LAYOUTS = 9  # rows of `layouts`: a stride's first layout, and one after 1, 2, 4, ..., 128 events
 
 _ENTER = 0.2  # a column gets a slot when it is non-zero in this share of the events
 _LEAVE = 0.1  # and gives it back below this one
-_FADE = 1.0 - 1.0 / 64.0  # of the counts behind these shares, at each look
+_FADE = 1.0 - 1.0 / 32.0  # of the counts behind these shares, at each look
 _CLIP = 4.0  # a standardised value further out says no more than this
 _LIMIT = 1e100  # raw values are cut here, so that their squares stay finite
 _HORIZON = 5_000.0  # events that mean and variance remember
@@ -119,7 +119,7 @@ def dense_rows(
     brought to that length, so that no event weighs much more than others. Labelled rows move the
     statistics (exponentially fading mean and variance, from equal weights to a horizon of 5,000
     events). Columns that are non-zero in at least a fifth of the recent events have slots; that
-    is looked at after 1, 2, 4, ..., 32 learned events and after every 64th. Rows are off while
+    is looked at after 1, 2, 4, ..., 64 learned events and after every 128th. Rows are off while
     other columns hold more than half of the recent non-zero values.
 
     Parameters

@@ -16,7 +16,7 @@ from ihomer.jit import kernel
 
 CLIP = 4.0  # a scaled value further out says no more than this
 LIMIT = 1e100  # raw values are cut here, so that squares and their sums stay finite
-STRIDE = 64  # learned events between two looks at which features are dense
+STRIDE = 128  # learned events between two looks at which features are dense
 
 
 class ScalingState(NamedTuple):

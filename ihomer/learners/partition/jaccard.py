@@ -23,9 +23,9 @@ from ihomer.learners.partition.separation import (
     numbered,
 )
 
-STRIDE = 64
+STRIDE = 128
 # Distances between two looks, in events: .4 of those gone by, within these limits.
-_SHORTEST, _LONGEST, _GROWTH = 256, 20_032, 0.4
+_SHORTEST, _LONGEST, _GROWTH = 256, 19_968, 0.4
 
 
 class JaccardPartitioner:
@@ -106,7 +106,7 @@ class JaccardPartitioner:
     def due(self, learned: int) -> bool:
         """Whether to look at the partition: at growing distances, and only at strides.
 
-        >>> [n for n in range(0, 2000, 64) if JaccardPartitioner().due(n)]
+        >>> [n for n in range(0, 2000, 128) if JaccardPartitioner().due(n)]
         [256, 512, 768, 1024, 1408, 1920]
         """
         elapsed = learned - self._start

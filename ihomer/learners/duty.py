@@ -1,0 +1,84 @@
+"""Who works: experts that carry no weight rest, and come back now and then to be looked at.
+
+In: weights and losses of all experts, once a stride. Out: whether an expert works in the stride
+that begins. It is here so that an expert is not paid for in full while others know better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ihomer.instances import FloatArray
+from ihomer.learners.block import EXPERTS
+from ihomer.learners.kernels.mixture import FADING
+from ihomer.learners.kernels.scaling import STRIDE
+from ihomer.learners.segment import OUTER
+
+# An expert that carries less weight than this in the mixture rests: it works in every `EVERY`-th
+# stride only, which is enough to notice that its time has come.
+RESTS_BELOW = 0.06
+RESTING = ("raw", "ridge", "neighbours", "net")
+EVERY = 4
+# Trees, which need many events to show what they can do, rest while their loss is clearly above
+# the best other expert's, and that of the regressions along their paths, which starts from the
+# best linear one's, is not below it.
+FOREST_IN_REACH, PATH_MUST_GAIN = 1.03, 0.98
+FIRST_REST = STRIDE  # learned events before which none rests
+TRIAL_FADING = 0.8  # of the losses compared, per stride with all experts at work
+
+
+class Duty:
+    """Which experts work in a stride.
+
+    Parameters
+    ----------
+    base
+        The linear expert that path regressions correct; it works for them, too.
+
+    Attributes
+    ----------
+    resting
+        Experts that work in every `EVERY`-th stride only; `"forest"` stands for trees and paths.
+    """
+
+    def __init__(self, base: str) -> None:
+        self.resting: set[str] = set()
+        self._base = base
+        # Sums over labels of each expert's loss: fading; and in strides where all were at work.
+        self._losses = np.zeros(len(EXPERTS))
+        self._trial = np.zeros(len(EXPERTS))
+
+    def at_work(self, expert: str, learned: int) -> bool:
+        """Whether an expert works after `learned` events."""
+        return expert not in self.resting or learned // STRIDE % EVERY == 0
+
+    def adapt(self, learned: int, weights: Mapping[str, float], losses: FloatArray) -> None:
+        """Decide anew, at the end of a stride.
+
+        Parameters
+        ----------
+        learned
+            Events so far, a multiple of `STRIDE`.
+        weights
+            Of each expert in the mixture.
+        losses
+            float64 (experts,): log-losses that fade by `FADING` per event, as in `EXPERTS`;
+            infinite for one that is switched off.
+        """
+        # While it rests, an expert's loss follows the mixture's and says nothing about it.
+        if not self.resting or (learned // STRIDE - 1) % EVERY == 0:
+            # What is infinite stays so.
+            self._trial = TRIAL_FADING * self._trial + (losses - FADING**STRIDE * self._losses)
+        self._losses = np.where(np.isfinite(losses), losses, 0.0)
+        if learned < FIRST_REST:
+            return
+        shares = dict(weights)
+        shares[self._base] += shares["path"]
+        self.resting = {name for name in RESTING if shares[name] < RESTS_BELOW}
+        trial = dict(zip(EXPERTS, self._trial.tolist(), strict=True))
+        forest, path = (trial.pop(name) for name in OUTER)
+        best = min(trial.values())
+        if forest > FOREST_IN_REACH * best and path > PATH_MUST_GAIN * best:
+            self.resting.add("forest")
