@@ -12,11 +12,13 @@ from collections.abc import Collection
 
 import numpy as np
 
-from ihomer.instances import BoolArray, FloatArray, IntArray
+from ihomer.instances import Batch, BoolArray, FloatArray, IntArray
 from ihomer.learners.arrays import begin_like, grown, nbytes
 from ihomer.learners.experts.linear import LinearExpert, padded
 from ihomer.learners.experts.network import NetworkExpert
 from ihomer.learners.experts.ridge import RidgeExpert
+from ihomer.learners.kernels.calibration import calibrate_rows, empty_calibration
+from ihomer.learners.kernels.linear import Float32Array
 from ihomer.learners.kernels.mixture import empty_mixture, mix_rows
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.kernels.trivial import empty_trivial, trivial_rows
@@ -42,7 +44,7 @@ class LabelBlock:
     seed
         Of the network's first weights.
     without
-        Experts that are switched off, and ``"stacking"``.
+        Experts that are switched off, ``"stacking"`` and ``"calibration"``.
     """
 
     def __init__(self, number: int, seed: int = 0, without: Collection[str] = ()) -> None:
@@ -51,6 +53,8 @@ class LabelBlock:
         self._on: BoolArray = np.array([name not in without for name in EXPERTS])
         self._active = self._on.copy()
         self._stacking = "stacking" not in without
+        self._calibrated = "calibration" not in without
+        self.calibration = empty_calibration()
         self._ids = self._position_of = np.zeros(0, dtype=np.int32)
         self.linear = {
             name: LinearExpert(step, decay, reserve=True)
@@ -73,7 +77,7 @@ class LabelBlock:
         """Bytes held by the arrays."""
         linear = sum(expert.memory_bytes for expert in self.linear.values())
         linear += sum(part.memory_bytes for part in (self.ridge, self.net) if part is not None)
-        own = nbytes(self.mixture) + nbytes(self.trivial)
+        own = nbytes(self.mixture) + nbytes(self.trivial) + nbytes(self.calibration)
         return linear + own + self._logits.nbytes + self._out.nbytes
 
     @property
@@ -145,16 +149,18 @@ class LabelBlock:
             self._position_of[self._ids] = np.arange(1, 1 + self.count)
         return self._ids, self._position_of
 
-    def finish(self, segment: Segment, scores: FloatArray, reserve: FloatArray) -> None:
+    def finish(
+        self, segment: Segment, mixed: FloatArray, scores: FloatArray, reserve: FloatArray
+    ) -> None:
         """Run the other experts, after `begin` and the clusters, and mix them all.
 
         Parameters
         ----------
         segment
             Of n events.
-        scores
-            float64 (n, labels): probabilities are written for this block's labels where they
-            were known at the event.
+        mixed, scores
+            float64 (n, labels): probabilities are written for this block's labels, NaN where they
+            were not known at the event: the mixture's, and calibrated ones.
         reserve
             float64 (n,): the probability of a label that has never been on; written by block 0.
         """
@@ -194,12 +200,26 @@ class LabelBlock:
             self._out,
         )
         out = self._out[:n]
+        self._write(out, batch, mixed)
+        if self._calibrated:
+            calibrate_rows(
+                batch.y_indptr,
+                batch.y_indices,
+                batch.labelled,
+                batch.known,
+                self.first,
+                self.calibration,
+                out,
+            )
+        self._write(out, batch, scores)
+        if self.first == 0:
+            reserve[:] = out[:, 0]
+
+    def _write(self, out: Float32Array, batch: Batch, scores: FloatArray) -> None:
         part = scores[:, self.first : self.first + self.count]
         part[...] = out[:, 1 : 1 + self.count]
         if batch.known[0] < self.first + self.count:
             part[batch.known[:-1, None] <= self._labels(batch.n_labels)[0]] = np.nan
-        if self.first == 0:
-            reserve[:] = out[:, 0]
 
     def begin_like(self, other: LabelBlock) -> None:
         """Know what `other` knows of labels that were never on."""
@@ -215,6 +235,7 @@ class LabelBlock:
             begin_like(self.net.state, other.net.state)
         begin_like(self.mixture, other.mixture)
         begin_like(self.trivial, other.trivial)
+        begin_like(self.calibration, other.calibration)
 
     def fold(self, columns: int) -> None:
         """Let features share `columns` columns, so that a growing number of labels has room."""

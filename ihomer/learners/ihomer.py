@@ -26,7 +26,7 @@ from ihomer.learners.partition.cooccurrence import Cooccurrence
 from ihomer.vocabulary import NewLabels
 
 # What can be switched off, to see what it is worth.
-PARTS = (*EXPERTS, "stacking", "joint", "alternates")
+PARTS = (*EXPERTS, "stacking", "calibration", "joint", "alternates")
 _SMALLEST_MEMORY_MB = 16.0
 _MOST_TREES = 100
 
