@@ -137,11 +137,16 @@ def cooccurrence(
 
 
 def scale_rows(
-    rows: list[dict[int, float]], labelled: list[bool], columns: int, stride: int = 128
+    rows: list[dict[int, float]],
+    labelled: list[bool],
+    columns: int,
+    stride: int = 128,
+    refresh: int = 16,
 ) -> list[dict[int, float]]:
     """Scaled rows from the whole history; rows hold non-zero values by column, NaN = missing.
 
-    Columns from `columns` on are not remembered.
+    Columns from `columns` on are not remembered. After the first stride, mean and deviation of
+    dense columns are those of the last multiple of `refresh` events.
     """
     history: list[dict[int, float]] = []
     dense: set[int] = set()
@@ -153,14 +158,17 @@ def scale_rows(
             if math.isnan(value):
                 continue
             value = min(1e100, max(-1e100, value))
-            past = [old[j] for old in history if j in old] if j < columns else []
+            settled = j in dense and len(history) >= stride
+            known = history[: len(history) // refresh * refresh] if settled else history
+            past = [old[j] for old in known if j in old] if j < columns else []
             missing = sum(map(math.isnan, past))
             nonzero = [min(1e100, max(-1e100, v)) for v in past if not math.isnan(v)]
-            nonzero += [value] if j in row else []
+            nonzero += [value] if j in row and not settled else []
             mean = math.fsum(nonzero) / len(nonzero)
             variance = math.fsum((v - mean) ** 2 for v in nonzero) / len(nonzero)
             if j in dense:
-                share = min(1.0, len(nonzero) / max(1, len(history) + 1 - missing))
+                events = len(known) + (0 if settled else 1)
+                share = min(1.0, len(nonzero) / max(1, events - missing))
                 deviation = math.sqrt(share * variance + share * (1 - share) * mean**2)
                 if deviation <= 1e-9 * abs(mean):
                     continue

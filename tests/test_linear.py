@@ -180,6 +180,30 @@ def test_labels_move_with_all_they_have_learned() -> None:
     assert run(moved, batch.slice(30, 60), [1, 2]).tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_label_born_since_a_column_was_learned_has_what_position_0_has(folded: bool) -> None:
+    # Label 0 is born at a row without column 0, which only the reserve has learned so far.
+    rows: list[dict[int, float]] = [{0: 1.0}] * 3 + [{1: 1.0}, {0: 1.0}]
+    batch = Stream(rows, [set(), set(), set(), {0}, None], [0, 0, 0, 0, 1, 1]).batch()
+    expert = made(True, [0], columns=128)
+    run(expert, batch.slice(0, 4), [0])
+    if folded:
+        expert.fold(64)
+    bias, weight = expert.state.bias[1], expert.state.weights[0, 0]
+    assert weight < 0
+    out = run(expert, batch.slice(4, 5), [0])
+    assert out[0, 1] == pytest.approx(bias + weight, rel=1e-6)
+    part = expert.take(np.array([1], dtype=np.int32))
+    assert part.weights[0, 0] == weight
+    assert part.squares[0, 0] == expert.state.squares[0, 0] > INITIAL_SQUARE
+    # What is put beside it is not overwritten with the reserve when the column is learned next.
+    other = made(True, [0, 1], columns=128)
+    other.put(np.array([2], dtype=np.int32), part)
+    other.state.weights[0, 2] = 5.0
+    run(other, Stream([{0: 1e-9}], [set()], [2, 2]).batch(), [0, 1])
+    assert other.state.weights[0, 2] == pytest.approx(5.0)
+
+
 def test_a_decaying_sum_never_gets_to_zero() -> None:
     # Thousands of rows without a gradient to speak of, then one with.
     n = 3000
@@ -220,6 +244,6 @@ def test_room_grows_in_whole_vectors_and_is_reported() -> None:
     assert expert.state.weights.shape == (64, padded(10)) == (64, 2 * LANES)
     before = expert.memory_bytes
     expert.make_room(3, 9)
-    assert expert.memory_bytes == before == 2 * (64 + 2) * 16 * 4
+    assert expert.memory_bytes == before == 2 * (64 + 2) * 16 * 4 + 64 * 4
     expert.make_room(65, 16)
     assert expert.state.weights.shape == (96, 24)

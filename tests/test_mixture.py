@@ -127,7 +127,8 @@ def test_cuts_and_room_for_more_change_no_bit(
         part = run(logits[:, where, :width], active, piece, narrow)
         assert part.tobytes() == np.ascontiguousarray(whole[where, :width]).tobytes()
     known = 1 + batch.n_labels
-    for a, b in zip(narrow, state, strict=True):
+    for name in MixtureState._fields:
+        a, b = getattr(narrow, name), getattr(state, name)
         wide = a.ndim == 2
         a, b = (a[:, :known], b[:, :known]) if wide else (a, b)
         assert a.tobytes() == b.tobytes()

@@ -14,7 +14,7 @@ from ihomer.instances import Batch
 from ihomer.learners.experts.linear import LinearExpert
 from ihomer.learners.experts.ridge import INITIAL_CURVATURE, GainRows, Gains, RidgeExpert
 from ihomer.learners.kernels.elementary import LOGIT_CLIP
-from ihomer.learners.kernels.ridge import FEWEST, FIRST_CHOICE, PRIOR_VARIANCE, WALK
+from ihomer.learners.kernels.ridge import FEWEST, FIRST_CHOICE, PENDING, PRIOR_VARIANCE, WALK
 from ihomer.learners.scaling import Rows
 from tests import naive_linear
 from tests.naive_linear import RESERVE, Stream, rows_of, streams
@@ -254,8 +254,9 @@ def test_room_is_bounded_and_reported() -> None:
     assert gains.state.covariance.shape == (24, 24)
     before = gains.memory_bytes
     gains.make_room(1000)
-    assert gains.memory_bytes == before == 24 * 24 * 4 + 24 * 4 + 1000 * (4 + 4 + 8 + 8) + 16
+    matrix = (24 + 2 * PENDING + 1) * 24 * 4
+    assert gains.memory_bytes == before == matrix + 1000 * (4 + 4 + 8 + 8) + 16
     expert = RidgeExpert(reserve=True)
     expert.make_room(3, 9)
     assert expert.state.weights.shape == (64, 16)
-    assert expert.memory_bytes == 64 * 16 * 4 + 2 * 16 * 4 + 8
+    assert expert.memory_bytes == 64 * (16 + 1) * 4 + 2 * 16 * 4 + 8

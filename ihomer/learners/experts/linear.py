@@ -10,7 +10,13 @@ import numpy as np
 
 from ihomer.instances import Batch, IntArray
 from ihomer.learners.arrays import grown, nbytes
-from ihomer.learners.kernels.linear import LANES, Float32Array, LinearState, linear_rows
+from ihomer.learners.kernels.linear import (
+    LANES,
+    Float32Array,
+    LinearState,
+    fill_births,
+    linear_rows,
+)
 from ihomer.learners.scaling import Rows
 
 # AdaGrad's sums start here: the first gradients of a rare feature then move it by a sensible
@@ -37,8 +43,8 @@ class LinearExpert:
 
     Attributes
     ----------
-    state
-        The arrays, see `LinearState`.
+    state, reach
+        The arrays, see `LinearState` and `linear_rows`.
     """
 
     def __init__(self, step: float, decay: float = 1.0, *, reserve: bool) -> None:
@@ -46,11 +52,12 @@ class LinearExpert:
         self.decay = decay
         self.reserve = int(reserve)
         self.state = _zeros(0, padded(self.reserve))
+        self.reach = new_reach(0, reserve=reserve)
 
     @property
     def memory_bytes(self) -> int:
         """Bytes held by weights and sums."""
-        return nbytes(self.state)
+        return nbytes(self.state) + self.reach.nbytes
 
     @property
     def columns(self) -> int:
@@ -67,7 +74,10 @@ class LinearExpert:
             columns = geometric(columns, old_columns, most)
         if width > old_width > LANES:
             width = padded(max(width, old_width + old_width // 2))
-        self.state = grown(self.state, _zeros(max(columns, old_columns), max(width, old_width)))
+        columns = max(columns, old_columns)
+        self.state = grown(self.state, _zeros(columns, max(width, old_width)))
+        added = new_reach(columns - old_columns, reserve=bool(self.reserve))
+        self.reach = np.concatenate([self.reach, added])
 
     def run(
         self,
@@ -95,6 +105,7 @@ class LinearExpert:
             self.reserve,
             _NO_BASE if base is None else base,
             self.state,
+            self.reach,
             self.step,
             BASE_STEP,
             self.decay,
@@ -108,11 +119,14 @@ class LinearExpert:
 
     def take(self, positions: IntArray) -> LinearState:
         """Copies of `positions` of the state."""
+        self._fill()
         return LinearState(*(array[..., positions] for array in self.state))
 
     def put(self, positions: IntArray, part: LinearState) -> None:
         """Write a `take` of another expert into `positions`; makes no room."""
+        self._fill()
         rows = len(part.weights)
+        np.maximum(self.reach, 1 + positions.max(initial=-1), out=self.reach)
         for source, target in zip(part[:2], self.state[:2], strict=True):
             target[:rows, positions] = source
         for source, target in zip(part[2:], self.state[2:], strict=True):
@@ -122,19 +136,34 @@ class LinearExpert:
         """Keep the first `columns` columns; those behind are added to them, modulo `columns`."""
         if len(self.state.weights) <= columns:
             return
+        self._fill()
         folded = _zeros(columns, self.state.weights.shape[1])
+        reach = new_reach(columns, reserve=bool(self.reserve))
         for first in range(0, self.columns, columns):
             weights, squares = (a[first : first + columns] for a in self.state[:2])
             folded.weights[: len(weights)] += weights
             rows = folded.squares[: len(squares)]
             np.maximum(rows, squares, out=rows)
+            held = self.reach[first : first + columns]
+            np.maximum(reach[: len(held)], held, out=reach[: len(held)])
         self.state = LinearState(*folded[:2], *self.state[2:])
+        self.reach = reach
+
+    def _fill(self) -> None:
+        """Write down what columns hold for labels born since they were learned last."""
+        weights, squares = self.state[:2]
+        fill_births(weights, squares, self.reach, len(weights), weights.shape[1])
 
 
 def geometric(columns: int, held: int, most: int | None) -> int:
     """How many columns to make room for: half as many again, but at most `most`."""
     room = max(columns, held + held // 2, 64)
     return room if most is None else max(columns, min(room, most))
+
+
+def new_reach(columns: int, *, reserve: bool) -> IntArray:
+    """The `reach` of columns not learned yet; without a reserve nobody is ever born."""
+    return np.full(columns, 1 if reserve else np.iinfo(np.int32).max, dtype=np.int32)
 
 
 def padded(width: int) -> int:

@@ -12,9 +12,10 @@ import numpy as np
 
 from ihomer.instances import Batch, BoolArray, IntArray, OffsetArray
 from ihomer.learners.arrays import grown, nbytes
-from ihomer.learners.experts.linear import geometric, padded
-from ihomer.learners.kernels.linear import LANES, Float32Array
+from ihomer.learners.experts.linear import geometric, new_reach, padded
+from ihomer.learners.kernels.linear import LANES, Float32Array, fill_births
 from ihomer.learners.kernels.ridge import (
+    PENDING,
     PRIOR_VARIANCE,
     GainState,
     StepState,
@@ -23,7 +24,7 @@ from ihomer.learners.kernels.ridge import (
 )
 from ihomer.learners.scaling import Rows
 
-BLOCK = 320  # columns, the bias among them, between which covariances are kept
+BLOCK = 192  # columns, the bias among them, between which covariances are kept
 INITIAL_CURVATURE = 0.1  # a label's p (1 - p) before the first event
 
 
@@ -97,18 +98,19 @@ class RidgeExpert:
 
     Attributes
     ----------
-    state
-        The arrays, see `StepState`.
+    state, reach
+        The arrays, see `StepState` and `linear_rows`.
     """
 
     def __init__(self, *, reserve: bool) -> None:
         self.reserve = int(reserve)
         self.state = _empty_steps(0, padded(self.reserve))
+        self.reach = new_reach(0, reserve=reserve)
 
     @property
     def memory_bytes(self) -> int:
         """Bytes held by the weights."""
-        return nbytes(self.state)
+        return nbytes(self.state) + self.reach.nbytes
 
     def make_room(self, columns: int, labels: int, most: int | None = None) -> None:
         """Grow, geometrically, to `columns` columns, at most `most`, and `labels` labels."""
@@ -121,17 +123,25 @@ class RidgeExpert:
             columns = geometric(columns, n, most)
         if width > old_width > LANES:
             width = padded(max(width, old_width + old_width // 2))
-        self.state = grown(old, _empty_steps(max(columns, n), max(width, old_width)))
+        columns = max(columns, n)
+        self.state = grown(old, _empty_steps(columns, max(width, old_width)))
+        added = new_reach(columns - n, reserve=bool(self.reserve))
+        self.reach = np.concatenate([self.reach, added])
 
     def fold(self, columns: int) -> None:
         """Keep the first `columns` columns; those behind are added to them, modulo `columns`."""
         if len(self.state.weights) <= columns:
             return
         old = self.state.weights
+        fill_births(old, old, self.reach, len(old), old.shape[1])
         folded = np.zeros((columns, old.shape[1]), dtype=np.float32)
+        reach = new_reach(columns, reserve=bool(self.reserve))
         for first in range(0, len(old), columns):
             part = old[first : first + columns]
             folded[: len(part)] += part
+            held = self.reach[first : first + columns]
+            np.maximum(reach[: len(held)], held, out=reach[: len(held)])
+        self.reach = reach
         self.state = self.state._replace(weights=folded)
 
     def run(
@@ -157,6 +167,7 @@ class RidgeExpert:
             position_of,
             self.reserve,
             self.state,
+            self.reach,
             out,
         )
 
@@ -164,6 +175,8 @@ class RidgeExpert:
 def _empty_gains(columns: int, room: int) -> GainState:
     return GainState(
         np.zeros((room, room), dtype=np.float32),
+        np.zeros((PENDING, room), dtype=np.float32),
+        np.zeros((room, PENDING), dtype=np.float32),
         np.zeros(room, dtype=np.int32),
         np.full(columns, -1, dtype=np.int32),
         np.full(columns, PRIOR_VARIANCE, dtype=np.float32),

@@ -17,12 +17,14 @@ import numpy.typing as npt
 
 from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
+from ihomer.learners.kernels.candidates import TABLED, add_members, move_members, put_members
 from ihomer.learners.kernels.elementary import exp32, log32
 from ihomer.learners.kernels.linear import Float32Array
 from ihomer.learners.kernels.sums import sum32
 
 HashArray = npt.NDArray[np.uint64]
 
+VECTOR = 16  # numbers that the widest processors work on at once
 CANDIDATES = 100  # label sets that are scored for an event
 INFLATION = 1.0 + 1.0 / 20_000  # each event counts so much more than the one before
 _RENORMALISE = 1e6
@@ -39,6 +41,7 @@ NEVER_EMPTY = 0.02  # share of empty sets below which a prediction is not left e
 
 _SMALLEST_P = 1e-4
 _ZERO = np.float32(0.0)
+_HALF = np.float32(0.5)
 _ONE = np.float32(1.0)
 _LEAST = np.float32(1e-9)
 _TWICE_F1_WEIGHT = np.float32(2.0 * F1_WEIGHT)
@@ -235,21 +238,32 @@ def joint_rows(
         bool (n, labels), all False: the decisions are written here.
     """
     width = max(1, int(known[labelled.shape[0]]))
-    p = np.empty(width, dtype=np.float32)
-    evidence = np.empty(width, dtype=np.float32)  # logit p - logit of the prior
-    prior = np.empty(width, dtype=np.float32)  # logit of the prior
-    against = np.empty(width, dtype=np.float32)  # 1 - p
-    never = np.empty(width, dtype=np.float32)  # log-prior of a label that is off
+    # Loops with logarithms and exponentials run over whole vectors: what is left over by a vector
+    # would cost as much as several of them.
+    padded = (width + VECTOR - 1) // VECTOR * VECTOR
+    room = (CANDIDATES + VECTOR) // VECTOR * VECTOR
+    p = np.full(padded, _HALF, dtype=np.float32)
+    evidence = np.empty(padded, dtype=np.float32)  # logit p - logit of the prior
+    prior = np.full(padded, _HALF, dtype=np.float32)  # logit of the prior
+    against = np.full(padded, _HALF, dtype=np.float32)  # 1 - p
+    never = np.empty(padded, dtype=np.float32)  # log-prior of a label that is off
     plain = np.zeros(width, dtype=np.bool_)
     chosen = np.empty(width + 1, dtype=np.int32)  # the labels of the plain set
-    value = np.empty(CANDIDATES + 1, dtype=np.float32)
-    gain = np.empty(CANDIDATES + 1, dtype=np.float32)
-    inside = np.empty(CANDIDATES + 1, dtype=np.float32)
-    size = np.empty(CANDIDATES + 1, dtype=np.float32)
-    age = np.empty(CANDIDATES + 1, dtype=np.float32)
-    frequent = np.empty(CANDIDATES + 1, dtype=np.float32)
-    lately = np.empty(CANDIDATES + 1, dtype=np.float32)
-    utility = np.empty(CANDIDATES + 1, dtype=np.float32)
+    value = np.zeros(room, dtype=np.float32)
+    gain = np.zeros(room, dtype=np.float32)
+    inside = np.zeros(room, dtype=np.float32)
+    size = np.zeros(room, dtype=np.float32)
+    age = np.zeros(room, dtype=np.float32)
+    frequent = np.zeros(room, dtype=np.float32)
+    lately = np.zeros(room, dtype=np.float32)
+    utility = np.zeros(room, dtype=np.float32)
+    # Membership of labels in candidates, where labels are few.
+    tabled = width <= TABLED
+    table = np.zeros((width if tabled else 0, CANDIDATES), dtype=np.float32)
+    if tabled:
+        for q in range(state.sizes[2]):
+            s = state.top[q]
+            put_members(table, state.arena, state.start[s], state.start[s] + state.size[s], q)
     zero = int(np.int64(0))  # a plain 0 as an argument has the callee compiled once more
     numbers = state.numbers
     for t in range(labelled.shape[0]):
@@ -264,8 +278,11 @@ def joint_rows(
             rate = (state.on[c] + half) * scale
             prior[c] = np.float32(rate)
             never[c] = np.float32(1.0 - rate)
-        # Apart, because with nothing but float32 in a loop it runs eight labels at a time.
-        for c in range(labels):
+        # Apart, because with nothing but float32 in a loop it runs many labels at a time.
+        whole = (labels + VECTOR - 1) // VECTOR * VECTOR
+        for c in range(labels, whole):
+            p[c] = against[c] = prior[c] = never[c] = _HALF
+        for c in range(whole):
             log_never = log32(never[c])
             log_odds = log32(prior[c]) - log_never
             never[c] = log_never
@@ -292,24 +309,27 @@ def joint_rows(
         plain_at = int(state.rank[found]) if found >= 0 else -1
         often_weight = np.float32((1.0 - RECENT_SHARE) / max(1e-9, events))
         recent_weight = np.float32(RECENT_SHARE / max(1e-9, numbers[RECENT_TOTAL]))
+        if tabled:
+            add_members(table, labels, count, evidence, prior, p, gain, value, inside)
+        else:
+            for q in range(count):
+                s = state.top[q]
+                says, chance, within = _ZERO, _ZERO, _ZERO
+                for k in range(state.start[s], state.start[s] + state.size[s]):
+                    label = state.arena[k]
+                    if label < labels:
+                        says += evidence[label]
+                        chance += prior[label]
+                        within += p[label]
+                gain[q], inside[q], value[q] = says, within, chance
         for q in range(count):
             s = state.top[q]
-            base = state.start[s]
-            stop = base + state.size[s]
-            says, chance, within = _ZERO, _ZERO, _ZERO
-            for k in range(base, stop):
-                label = state.arena[k]
-                if label < labels:
-                    says += evidence[label]
-                    chance += prior[label]
-                    within += p[label]
-            gain[q], inside[q], value[q] = says, within, chance
-            size[q] = np.float32(stop - base)
+            size[q] = np.float32(state.size[s])
             age[q] = np.float32(now - state.stamp[s])
             frequent[q] = np.float32(state.counts[s]) * often_weight
             lately[q] = np.float32(state.recent[s]) * recent_weight
         rest = np.float32(nothing)
-        for q in range(count):
+        for q in range((count + VECTOR - 1) // VECTOR * VECTOR):
             often = frequent[q] + lately[q] * exp32(_LOG_RECENT * age[q])
             both = share * often + (_ONE - share) * exp32(max(_FAR, rest + value[q]))
             value[q] = log32(both) + alpha * gain[q]
@@ -327,8 +347,9 @@ def joint_rows(
             total = count + 1
         highest = value[0]
         for q in range(total):
-            highest = max(highest, value[q])
-        for q in range(total):
+            if value[q] > highest:
+                highest = value[q]
+        for q in range((total + VECTOR - 1) // VECTOR * VECTOR):
             value[q] = exp32(value[q] - highest)
         norm = sum32(value, total)
         for q in range(total):
@@ -400,7 +421,14 @@ def joint_rows(
         numbers[EVENTS] += weight
         if y_start == y_stop:
             numbers[EMPTY] += weight
+        place = state.rank[found] if found >= 0 else -1
         _count_set(state, y_indices, y_start, y_stop, now)
+        if tabled:
+            found = found if found >= 0 else state.sizes[0] - 1
+            if place < 0 and state.rank[found] >= 0:
+                place = state.sizes[2] - 1
+                put_members(table, y_indices, y_start, y_stop, place)
+            move_members(table, place, state.rank[found])
         for k in range(y_start, y_stop):
             state.on[y_indices[k]] += weight
         numbers[RECENT_TOTAL] = RECENT * numbers[RECENT_TOTAL] + 1.0

@@ -54,6 +54,17 @@ class LinearState(NamedTuple):
 
 
 @kernel
+def fill_births(
+    weights: Float32Array, squares: Float32Array, reach: IntArray, rows: int, after: int
+) -> None:
+    """Bring the first `rows` columns up to `after` positions, with what position 0 has there."""
+    for j in range(rows):
+        for c in range(reach[j], after):
+            weights[j, c] = weights[j, 0]
+            squares[j, c] = squares[j, 0]
+
+
+@kernel
 def linear_rows(
     indptr: OffsetArray,
     indices: IntArray,
@@ -67,6 +78,7 @@ def linear_rows(
     reserve: int,
     base: Float32Array,
     state: LinearState,
+    reach: IntArray,
     step: float,
     base_step: float,
     decay: float,
@@ -97,6 +109,10 @@ def linear_rows(
         and added; where a label is not known yet, position 0's count. (0, 0): none.
     state
         Changed in place by labelled rows; wide enough for reserve + m.
+    reach
+        int32 (columns,): positions that a column holds; those behind, of labels born since it was
+        learned last, still have what position 0 has there, and get it when the column is learned
+        next. Copying every column at every birth would cost more than all else on text.
     step, base_step, decay
         Step size of the weights, and without `base` of the bias; with `base`, that of bias and
         slope; what the sums of squares keep (1 = all).
@@ -129,8 +145,15 @@ def linear_rows(
         for k in range(first, last):
             value = values[k]
             row = state.weights[indices[k]]
-            for c in range(width):
-                z[c] += value * row[c]
+            held = reach[indices[k]]
+            if held >= before:
+                for c in range(width):
+                    z[c] += value * row[c]
+            else:
+                for c in range(held):
+                    z[c] += value * row[c]
+                for c in range(held, before):
+                    z[c] += value * row[0]
         for c in range(before):
             out[t, c] = min(_CLIP, max(-_CLIP, z[c]))
         if not labelled[t]:
@@ -141,9 +164,6 @@ def linear_rows(
             state.bias_squares[c] = state.bias_squares[0]
             state.slope[c] = state.slope[0]
             state.slope_squares[c] = state.slope_squares[0]
-            for j in range(columns):
-                state.weights[j, c] = state.weights[j, 0]
-                state.squares[j, c] = state.squares[j, 0]
         for c in range(width):
             error[c] = sigmoid32(z[c])
         for c in range(after, width):
@@ -156,6 +176,12 @@ def linear_rows(
             value = values[k]
             row = state.weights[indices[k]]
             sums = state.squares[indices[k]]
+            held = reach[indices[k]]
+            if held < after:
+                for c in range(held, after):
+                    row[c] = row[0]
+                    sums[c] = sums[0]
+                reach[indices[k]] = after
             for c in range(width):
                 gradient = error[c] * value
                 sums[c] = keep * sums[c] + (gradient * gradient + _TRACE)

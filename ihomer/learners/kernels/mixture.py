@@ -23,7 +23,8 @@ RATE = np.float32(0.5)  # a weight is exp(-RATE * fading loss)
 STEP = np.float32(0.05)  # AdaGrad's, for the stack
 INITIAL_SQUARE = np.float32(0.03)
 STACK_LIMIT = np.float32(8.0)  # a stacked logit stays within plus and minus this
-WEIGHT_FADING = np.float32(0.98)  # of the experts' mean weights, per event
+LOOK = 8  # learned events between two looks at the experts' mean weights
+WEIGHT_FADING = np.float32(0.85)  # of these, per look
 
 _ZERO = np.float32(0.0)
 _TINY = np.float32(1e-30)
@@ -48,6 +49,8 @@ class MixtureState(NamedTuple):
         (2, W): fading log-losses of the mixture and of the stack.
     weights
         (E,): fading mean of the weights over labels, for looking at and for resting experts.
+    progress
+        int64 (1,): learned events.
     """
 
     losses: Float32Array
@@ -57,6 +60,7 @@ class MixtureState(NamedTuple):
     shared_squares: Float32Array
     blend: Float32Array
     weights: Float32Array
+    progress: OffsetArray
 
 
 def empty_mixture(experts: int, width: int) -> MixtureState:
@@ -69,6 +73,7 @@ def empty_mixture(experts: int, width: int) -> MixtureState:
         np.full(experts + 1, INITIAL_SQUARE, dtype=np.float32),
         np.zeros((2, width), dtype=np.float32),
         np.full(experts, 1.0 / max(1, experts), dtype=np.float32),
+        np.zeros(1, dtype=np.int64),
     )
 
 
@@ -171,13 +176,15 @@ def mix_rows(
         row[before:] = row[0]
         if not labelled[t]:
             continue
-        for e in range(experts):
-            if active[e]:
-                own = weight[e]
-                for c in range(reach):
-                    term[c] = own[c] * total[c]
-                mean = sum32(term, before) / np.float32(before)
-                state.weights[e] += (_ONE - WEIGHT_FADING) * (mean - state.weights[e])
+        if state.progress[0] % LOOK == 0:
+            for e in range(experts):
+                if active[e]:
+                    own = weight[e]
+                    for c in range(reach):
+                        term[c] = own[c] * total[c]
+                    mean = sum32(term, before) / np.float32(before)
+                    state.weights[e] += (_ONE - WEIGHT_FADING) * (mean - state.weights[e])
+        state.progress[0] += 1
         for c in range(before, after):
             mixed[c] = mixed[0]
             stacked[c] = stacked[0]
@@ -223,17 +230,22 @@ def mix_rows(
             if k > 0 and not active[k - 1]:
                 continue
             own, sums = state.stack[k], state.squares[k]
+            # In one loop: where labels are few, beginning a loop costs more than what is in it.
             if k == 0:
                 for c in range(reach):
-                    term[c] = error[c] * mixed[c]
+                    gradient = error[c] * mixed[c]
+                    term[c] = gradient
+                    square = sums[c] + gradient * gradient
+                    sums[c] = square
+                    own[c] -= STEP * gradient / np.sqrt(square)
             else:
                 z = logits[k - 1, t]
                 for c in range(reach):
-                    term[c] = error[c] * (z[c] - mixed[c])
-            for c in range(reach):
-                gradient = term[c]
-                sums[c] += gradient * gradient
-                own[c] -= STEP * gradient / np.sqrt(sums[c])
+                    gradient = error[c] * (z[c] - mixed[c])
+                    term[c] = gradient
+                    square = sums[c] + gradient * gradient
+                    sums[c] = square
+                    own[c] -= STEP * gradient / np.sqrt(square)
             gradient = sum32(term, after)
             state.shared_squares[k] += gradient * gradient
             state.shared[k] -= STEP * gradient / np.sqrt(state.shared_squares[k])

@@ -24,6 +24,7 @@ _SPREAD_RATE = 0.001
 _NOVEL = 2.0  # a row so many times further out than usual is a prototype of its own
 _IDLE = 512  # if one can be had that was nearest to none of so many learned events
 _LEAST_WEIGHT = 0.01  # of a prototype, against the nearest one's
+_FURTHEST = 4.7  # beyond it weights are less than that, as exp(-4.7) < 0.01
 _SMALLEST = 1e-6
 
 
@@ -55,13 +56,43 @@ class PrototypeState(NamedTuple):
 
 
 @kernel
-def _least(distance: Float32Array, many: int) -> int:
-    """The place of the least of the first `many`, the first of equal ones."""
-    best = 0
-    for k in range(1, many):
-        if distance[k] < distance[best]:
-            best = k
-    return best
+def _least(bits: IntArray, many: int) -> np.float32:
+    """The least of the first `many` numbers, none of them negative, that have these bits.
+
+    Of integers, which are in the same order, because a minimum of floats does not vectorise.
+    """
+    least = bits[0]
+    for k in range(many):
+        least = min(least, bits[k])
+    return np.float32(np.int32(least).view(np.float32))
+
+
+@kernel
+def _nearest(distance: Float32Array, many: int, furthest: float, nearest: IntArray) -> int:
+    """List the least of the first `many` distances up to `furthest`, ties to the lower number.
+
+    Returns
+    -------
+    int
+        How many there are, at most `NEAREST`.
+    """
+    count = 0
+    limit = furthest
+    for k in range(many):
+        if distance[k] <= limit:
+            if count == NEAREST:
+                if distance[k] >= distance[nearest[NEAREST - 1]]:
+                    continue
+                count -= 1
+            i = count
+            while i > 0 and distance[k] < distance[nearest[i - 1]]:
+                nearest[i] = nearest[i - 1]
+                i -= 1
+            nearest[i] = k
+            count += 1
+            if count == NEAREST:
+                limit = float(distance[nearest[NEAREST - 1]])
+    return count
 
 
 @kernel
@@ -121,6 +152,7 @@ def prototype_rows(
     """
     slots = x.shape[1]
     distance = np.zeros(PROTOTYPES, dtype=np.float32)
+    bits = distance.view(np.int32)
     layout = np.int32(-1)
     held = 0
     for t in range(labelled.shape[0]):
@@ -143,22 +175,18 @@ def prototype_rows(
         best = -1
         least = 0.0
         if many > 0:
-            best = _least(distance, many)
-            least = float(distance[best])
+            least = float(_least(bits, many))
             softness = 0.5 * held / max(_SMALLEST, state.spread[0])
+            count = _nearest(distance, many, least + _FURTHEST / softness, nearest[t])
+            best = int(nearest[t, 0])
             total = 0.0
-            k = best
-            count = 0
-            while count < NEAREST:
-                weight = math.exp((least - float(distance[k])) * softness)
+            for i in range(count):
+                weight = math.exp((least - float(distance[nearest[t, i]])) * softness)
                 if weight < _LEAST_WEIGHT:
+                    count = i
                     break
-                nearest[t, count] = k
-                weights[t, count] = weight
+                weights[t, i] = weight
                 total += weight
-                count += 1
-                distance[k] = np.inf
-                k = _least(distance, many)
             for i in range(count):
                 weights[t, i] /= total
             found[t] = count

@@ -21,9 +21,11 @@ from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.elementary import LOGIT_CLIP, sigmoid32
 from ihomer.learners.kernels.linear import LANES, Float32Array
+from ihomer.learners.kernels.sums import sum32
 
 PRIOR_VARIANCE = 1.0  # of every weight, so a row of length 1 has a logit of variance 1 at first
 WALK = 1e-4  # variance that a weight gains at an event, on its way back to the prior's
+PENDING = 8  # events after which the matrix is brought up to date, a divisor of `FIRST_CHOICE`
 FEWEST = 4  # events that a column of the block has been in
 FIRST_CHOICE = 8  # the block is chosen anew at this event and at every power of two after it
 HALVINGS = 60  # of the span of energies, to find the edge of the block
@@ -36,6 +38,9 @@ _ONE = np.float32(1.0)
 _ZERO = np.float32(0.0)
 _WALK = np.float32(WALK)
 _KEEP = np.float32(1.0 - WALK / PRIOR_VARIANCE)
+_KEEP_BLOCK = np.float32((1.0 - WALK / PRIOR_VARIANCE) ** PENDING)
+_WALK_BLOCK = np.float32(PRIOR_VARIANCE * (1.0 - (1.0 - WALK / PRIOR_VARIANCE) ** PENDING))
+_MAGNITUDE = np.int32(0x7FFFFFFF)  # of a float32's bits; in that order, magnitudes are integers
 _LEAST_GAIN = np.float32(LEAST_GAIN)
 _LEAST = np.float32(LEAST_CURVATURE)
 
@@ -47,7 +52,12 @@ class GainState(NamedTuple):
     ----------
     covariance
         float32 (room, room), symmetric: place 0 is the bias, the block's columns follow; zero
-        past `progress[1]`. The room is a multiple of `LANES`.
+        past `progress[1]`. The room is a multiple of `LANES`. It is as of the last multiple of
+        `PENDING` learned events.
+    steps, across
+        float32 (`PENDING`, room) and its transpose: vectors k, one for each event since, zero
+        where there was none yet; k k' is to be subtracted from the matrix before what the
+        events' walks do to it.
     block
         int32 (room,): the column at each place; -1 for the bias.
     place
@@ -63,6 +73,8 @@ class GainState(NamedTuple):
     """
 
     covariance: Float32Array
+    steps: Float32Array
+    across: Float32Array
     block: IntArray
     place: IntArray
     variance: Float32Array
@@ -143,6 +155,42 @@ def choose_block(state: GainState) -> None:
 
 
 @kernel
+def settle(state: GainState) -> None:
+    """Subtract the pending products from the matrix and let its weights walk.
+
+    Many at once, because the matrix is too large to be read and written at every event.
+    """
+    size = state.progress[1]
+    width = (size + LANES - 1) // LANES * LANES
+    k = state.steps
+    for a in range(size):
+        row = state.covariance[a]
+        f = state.across[a]
+        f0, f1, f2, f3, f4, f5, f6, f7 = f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]
+        for i in range(width):
+            less = (f0 * k[0, i] + f1 * k[1, i]) + (f2 * k[2, i] + f3 * k[3, i])
+            less += (f4 * k[4, i] + f5 * k[5, i]) + (f6 * k[6, i] + f7 * k[7, i])
+            row[i] = _KEEP_BLOCK * (row[i] - less)
+        row[a] += _WALK_BLOCK
+    for a in range(width):
+        for i in range(PENDING):
+            k[i, a] = _ZERO
+            state.across[a, i] = _ZERO
+
+
+@kernel
+def _largest(bits: IntArray, size: int) -> np.float32:
+    """The largest magnitude among the first float32 numbers, none NaN, that have these bits.
+
+    Of integers, because a maximum of floats does not vectorise.
+    """
+    most = np.int32(0)
+    for i in range(size):
+        most = max(most, bits[i] & _MAGNITUDE)
+    return np.float32(np.int32(most).view(np.float32))
+
+
+@kernel
 def gain_rows(
     indptr: OffsetArray,
     indices: IntArray,
@@ -176,6 +224,9 @@ def gain_rows(
     """
     columns, room = state.place.shape[0], state.block.shape[0]
     k = np.zeros(room, dtype=np.float32)
+    bits = k.view(np.int32)
+    terms = np.zeros(room, dtype=np.float32)
+    wide = np.zeros(room, dtype=np.float32)  # x by place, while it is needed
     x = np.zeros(room, dtype=np.float32)
     places = np.zeros(room, dtype=np.int32)
     gains = np.zeros(columns, dtype=np.float32)
@@ -204,29 +255,58 @@ def gain_rows(
             else:
                 gains[j] = state.variance[j] * value
                 spread += gains[j] * value
-        for a in range(inside):
+        a = 0
+        while a + 4 <= inside:
+            x0, x1, x2, x3 = x[a], x[a + 1], x[a + 2], x[a + 3]
+            p0, p1 = state.covariance[places[a]], state.covariance[places[a + 1]]
+            p2, p3 = state.covariance[places[a + 2]], state.covariance[places[a + 3]]
+            for i in range(width):
+                k[i] += (x0 * p0[i] + x1 * p1[i]) + (x2 * p2[i] + x3 * p3[i])
+            a += 4
+        while a < inside:
             value = x[a]
             row = state.covariance[places[a]]
             for i in range(width):
                 k[i] += value * row[i]
-        total = k[0]
+            a += 1
+        pending = state.progress[0] % PENDING
+        kept = 1.0
+        for _ in range(pending):
+            kept *= 1.0 - WALK / PRIOR_VARIANCE
+        keep, walked = np.float32(kept), np.float32(PRIOR_VARIANCE * (1.0 - kept))
+        if pending > 0:
+            wide[0] = _ONE
+            for a in range(inside):
+                wide[places[a]] = x[a]
+            for e in range(pending):
+                row = state.steps[e]
+                for i in range(width):
+                    terms[i] = row[i] * wide[i]
+                factor = sum32(terms, width)
+                for i in range(width):
+                    k[i] -= factor * row[i]
+            for i in range(width):
+                k[i] *= keep
+            k[0] += walked
+            for a in range(inside):
+                k[places[a]] += walked * x[a]
+                wide[places[a]] = _ZERO
         for a in range(inside):
-            total += k[places[a]] * x[a]
+            terms[a] = k[places[a]] * x[a]
+        total = k[0] + sum32(terms, inside)
         # Rounding must not make a variance negative.
         scale = _ONE / (_ONE + (max(_ZERO, total) + spread))
         out_bias[t] = k[0] * scale
-        largest = abs(k[0])
-        for i in range(1, size):
-            largest = max(largest, abs(k[i]))
+        largest = _largest(bits, size)
         for a in range(first, last):
             if state.place[indices[a]] < 0:
                 largest = max(largest, abs(gains[indices[a]]))
         least = _LEAST_GAIN * largest
+        # Every one is written, and the next one over it if it is too small: no test to guess.
         for i in range(1, size):
-            if abs(k[i]) > least:
-                out_indices[written] = state.block[i]
-                out_values[written] = k[i] * scale
-                written += 1
+            out_indices[written] = state.block[i]
+            out_values[written] = k[i] * scale
+            written += int(abs(k[i]) > least)
         for a in range(first, last):
             j = indices[a]
             state.seen[j] += 1
@@ -239,18 +319,16 @@ def gain_rows(
                 rest = state.variance[j] - gains[j] * (gains[j] * scale)
                 state.variance[j] = _KEEP * rest + _WALK
         out_indptr[t + 1] = written
-        root = np.sqrt(scale)
+        root = np.sqrt(scale / keep)
+        row = state.steps[pending]
         for i in range(width):
-            k[i] *= root
-        for a in range(size):
-            factor = k[a]
-            row = state.covariance[a]
-            for i in range(width):
-                row[i] = _KEEP * (row[i] - factor * k[i])
-        for a in range(size):
-            state.covariance[a, a] += _WALK
+            row[i] = k[i] * root
+        for i in range(width):
+            state.across[i, pending] = row[i]
         state.progress[0] += 1
         events = state.progress[0]
+        if events % PENDING == 0:
+            settle(state)
         if events >= FIRST_CHOICE and events & (events - 1) == 0:
             choose_block(state)
 
@@ -272,6 +350,7 @@ def gain_steps(
     position_of: IntArray,
     reserve: int,
     state: StepState,
+    reach: IntArray,
     out: Float32Array,
 ) -> None:
     """Predict, then step each label along the row's gains by (y - p) / its mean of p (1 - p).
@@ -282,7 +361,7 @@ def gain_steps(
         The rows that the gains were made of.
     gain_indptr, gain_indices, gain_values, gain_bias
         What `gain_rows` says.
-    y_indptr, y_indices, labelled, known, members, position_of, reserve, out
+    y_indptr, y_indices, labelled, known, members, position_of, reserve, reach, out
         As in `linear_rows`.
     state
         Changed in place by labelled rows; as many columns as the `GainState`.
@@ -302,8 +381,15 @@ def gain_steps(
         for k in range(first, last):
             value = values[k]
             row = state.weights[indices[k]]
-            for c in range(width):
-                z[c] += value * row[c]
+            held = reach[indices[k]]
+            if held >= before:
+                for c in range(width):
+                    z[c] += value * row[c]
+            else:
+                for c in range(held):
+                    z[c] += value * row[c]
+                for c in range(held, before):
+                    z[c] += value * row[0]
         for c in range(before):
             out[t, c] = min(_CLIP, max(-_CLIP, z[c]))
         if not labelled[t]:
@@ -312,8 +398,6 @@ def gain_steps(
             z[c] = z[0]
             state.bias[c] = state.bias[0]
             state.curvature[c] = state.curvature[0]
-            for j in range(columns):
-                state.weights[j, c] = state.weights[j, 0]
         share = np.float32(1.0 / (min(state.progress[0], MEMORY) + 2))
         for c in range(width):
             p = sigmoid32(z[c])
@@ -333,6 +417,11 @@ def gain_steps(
         for k in range(gain_indptr[t], gain_indptr[t + 1]):
             gain = gain_values[k]
             row = state.weights[gain_indices[k]]
+            held = reach[gain_indices[k]]
+            if held < after:
+                for c in range(held, after):
+                    row[c] = row[0]
+                reach[gain_indices[k]] = after
             for c in range(width):
                 row[c] += gain * error[c]
         state.progress[0] += 1

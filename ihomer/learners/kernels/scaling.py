@@ -17,6 +17,9 @@ from ihomer.jit import kernel
 CLIP = 4.0  # a scaled value further out says no more than this
 LIMIT = 1e100  # raw values are cut here, so that squares and their sums stay finite
 STRIDE = 128  # learned events between two looks at which features are dense
+REFRESH = 16  # and between two at which their deviations are taken; divides `STRIDE`
+
+_LEAST_DEVIATION = 1e-200
 
 
 class ScalingState(NamedTuple):
@@ -35,6 +38,9 @@ class ScalingState(NamedTuple):
         Sums of (value - shift) and of its square.
     dense
         int32 (columns,): the first `progress[1]` entries are the dense columns, ascending.
+    center, inverse
+        From the first stride's end on, at the dense columns' places in `dense`: their means and
+        the inverses of their deviations as of `REFRESH`, 0 for one that has been constant.
     progress
         int64 (2,): learned events, number of dense columns.
     """
@@ -45,7 +51,30 @@ class ScalingState(NamedTuple):
     total: FloatArray
     square: FloatArray
     dense: IntArray
+    center: FloatArray
+    inverse: FloatArray
     progress: OffsetArray
+
+
+@kernel
+def _standardise(state: ScalingState) -> None:
+    """Means and inverse deviations of the dense columns, with the events that have no value.
+
+    Once in a while, because a root and three divisions per value would cost more than anything
+    else about it.
+    """
+    for place in range(state.progress[1]):
+        j = state.dense[place]
+        count = state.seen[j]
+        offset = state.total[j] / count
+        mean = state.shift[j] + offset
+        variance = max(0.0, state.square[j] / count - offset * offset)
+        share = min(1.0, count / max(1.0, state.progress[0] - state.missing[j]))
+        deviation = math.sqrt(share * variance + share * (1.0 - share) * mean * mean)
+        state.center[place] = share * mean
+        varies = deviation > 1e-9 * abs(mean)
+        # The least deviation keeps the inverse finite.
+        state.inverse[place] = 1.0 / max(_LEAST_DEVIATION, deviation) if varies else 0.0
 
 
 @kernel
@@ -75,7 +104,8 @@ def scale_rows(
 
     A column that is mostly there becomes (value - mean) / deviation, any other value / root mean
     square of its non-zeros; both are clipped and the row is brought to length 1. Missing values
-    contribute nothing.
+    contribute nothing. After the first stride, mean and deviation of a column that is mostly
+    there are those of the last event whose number `REFRESH` divides.
 
     Parameters
     ----------
@@ -93,6 +123,7 @@ def scale_rows(
     out_indptr[0] = 0
     for t in range(labelled.shape[0]):
         events = state.progress[0] + 1.0
+        settled = state.progress[0] >= STRIDE
         k, end = indptr[t], indptr[t + 1]
         d, n_dense = 0, state.progress[1]
         first = written
@@ -112,6 +143,20 @@ def scale_rows(
                     state.missing[j] += 1.0
                 continue
             value = min(LIMIT, max(-LIMIT, value))  # after the test: a limit swallows NaN
+            if is_dense and settled:
+                if present and labelled[t]:
+                    change = value - state.shift[j]
+                    state.seen[j] += 1.0
+                    state.total[j] += change
+                    state.square[j] += change * change
+                scaled = (value - state.center[d - 1]) * state.inverse[d - 1]
+                scaled = min(CLIP, max(-CLIP, scaled))
+                if scaled != 0.0:
+                    out_indices[written] = j
+                    out_values[written] = scaled
+                    length += scaled * scaled
+                    written += 1
+                continue
             count, missing, shift, total, square = 0.0, 0.0, value, 0.0, 0.0
             if known and state.seen[j] > 0:
                 count, missing, shift = state.seen[j], state.missing[j], state.shift[j]
@@ -153,10 +198,12 @@ def scale_rows(
             state.progress[0] += 1
             if state.progress[0] < STRIDE or state.progress[0] % STRIDE == 0:
                 _list_dense(state)
+            if state.progress[0] >= STRIDE and state.progress[0] % REFRESH == 0:
+                _standardise(state)
 
 
 def empty_state(columns: int) -> ScalingState:
     """A state without events for `columns` columns."""
-    seen, missing, shift, total, square = (np.zeros(columns) for _ in range(5))
+    seen, missing, shift, total, square, center, inverse = (np.zeros(columns) for _ in range(7))
     dense, progress = np.zeros(columns, dtype=np.int32), np.zeros(2, dtype=np.int64)
-    return ScalingState(seen, missing, shift, total, square, dense, progress)
+    return ScalingState(seen, missing, shift, total, square, dense, center, inverse, progress)
