@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Matrix = npt.NDArray[Any]
 
-NEIGHBOURS, WINDOW, ENTRY_LIMIT, LABEL_LIMIT, HALVING = 12, 2000, 2**17, 2**18, 4096
+NEIGHBOURS, WINDOW, ENTRY_LIMIT, LABEL_LIMIT, HALVING = 12, 1500, 3 * 2**15, 2**18, 4096
 F32 = np.float32
 
 
@@ -123,7 +123,8 @@ def search(
             own = slope @ sets[i] - common
             gradient[0] += own * votes[i] * closeness
             gradient[2] += own * votes[i] * age
-        for i, (low, high) in enumerate([(0.0, 40.0), (-8.0, 3.0), (0.0, 8.0)]):
+        learning = events < 256 or events % 3 == 0
+        for i, (low, high) in enumerate([(0.0, 40.0), (-8.0, 3.0), (0.0, 8.0)] * learning):
             step = gradient[i] / math.sqrt(max(1, known[t]))
             squares[i] += step * step
             law[i] = min(high, max(low, law[i] - 0.15 * step / math.sqrt(squares[i])))
@@ -138,7 +139,8 @@ def search(
         if events % 128 == 0 or events == 64:
             if events % HALVING == 0:
                 statistics.halve()
-            statistics.renew((learned_x[first:events] != 0).any(0))
+            if events in (64, 128, 256) or events % 512 == 0:
+                statistics.renew((learned_x[first:events] != 0).any(0))
             price = min(0.6, law[2] / max(1.0, law[0]))
     return found, law
 

@@ -6,6 +6,7 @@ logits of any block of labels.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,11 @@ from ihomer.instances import Batch, IntArray
 from ihomer.learners.arrays import nbytes
 from ihomer.learners.kernels.neighbours import (
     AGE_UNIT,
+    ENTRY_LIMIT,
     FIRST,
+    GROUP,
     INDEXED,
+    LABEL_LIMIT,
     LAW_SIZE,
     NEIGHBOURS,
     PRIOR,
@@ -36,6 +40,7 @@ from ihomer.learners.scaling import Rows
 
 # Most values that are kept densely, 16 MB.
 DENSE_LIMIT = 1 << 22
+LEAST_ROOM = 512  # events that there is room for at once
 # What stays where it is when the window moves; the rest is scratch or made anew.
 _KEPT = (
     "dense_columns",
@@ -111,18 +116,24 @@ class NeighbourExpert:
             and marks <= len(old.y_labels)
             and columns <= len(old.place)
             and batch.n_labels <= len(old.on)
-            and wanted <= len(old.dense)
+            and wanted <= old.dense.shape[1]
         ):
             return
+        # One reason moves all: each axis gets room for as many events as the rows have.
+        live = max(1, events - first)
+        room = _roomy(live, len(old.split), max(1.5, min(2.0, WINDOW / live), LEAST_ROOM / live))
+        share = max(1.5, room / live)
+        filled = entries - int(old.indptr[first]), len(old.columns)
+        marked = marks - int(old.y_indptr[first]), len(old.y_labels)
         self.state = _moved(
             old,
             _Sizes(
-                _roomy(events - first, len(old.split)),
-                _roomy(entries - int(old.indptr[first]), len(old.columns)),
-                _roomy(marks - int(old.y_indptr[first]), len(old.y_labels)),
+                room,
+                _roomy(*filled, min(share, max(1.5, ENTRY_LIMIT / max(1, filled[0])))),
+                _roomy(*marked, min(share, max(1.5, LABEL_LIMIT / max(1, marked[0])))),
                 _enough(columns, len(old.place)),
                 _enough(batch.n_labels, len(old.on)),
-                _enough(wanted, len(old.dense)),
+                max(old.dense.shape[1], -(-wanted // 16) * 16),
             ),
         )
         index_rows(self.state)
@@ -167,9 +178,9 @@ class _Sizes(NamedTuple):
     dense: int
 
 
-def _roomy(needed: int, held: int) -> int:
+def _roomy(needed: int, held: int, share: float) -> int:
     """Size of an axis whose front is given back: a move has to free a good part of it."""
-    return held if 4 * needed <= 3 * held else max(64, 3 * needed // 2)
+    return held if 4 * needed <= 3 * held else math.ceil(share * needed)
 
 
 def _enough(needed: int, held: int) -> int:
@@ -189,9 +200,8 @@ def _empty(sizes: _Sizes) -> NeighbourState:
         values=np.zeros(entries, dtype=np.float32),
         y_indptr=np.zeros(rows + 1, dtype=np.int64),
         y_labels=np.zeros(marks, dtype=np.int32),
-        length=np.zeros(rows),
         inverse=np.zeros(rows, dtype=np.float32),
-        dense=np.zeros((dense, rows), dtype=np.float32),
+        dense=np.zeros((rows, dense), dtype=np.float32),
         dense_columns=np.full(dense, -1, dtype=np.int32),
         posted=np.zeros(columns + 1, dtype=np.int32),
         posted_rows=np.zeros(entries, dtype=np.int32),
@@ -210,6 +220,7 @@ def _empty(sizes: _Sizes) -> NeighbourState:
         progress=np.zeros(6, dtype=np.int64),
         query=np.zeros(columns, dtype=np.float32),
         score=np.zeros(rows, dtype=np.float32),
+        products=np.zeros(GROUP * min(rows, WINDOW + GROUP), dtype=np.float32),
         mass=np.zeros(labels),
         slope=np.zeros(labels),
     )
@@ -227,7 +238,7 @@ def _moved(old: NeighbourState, sizes: _Sizes) -> NeighbourState:
         len(old.y_labels),
         len(old.place),
         len(old.on),
-        len(old.dense),
+        old.dense.shape[1],
     )
     new = old if sizes == held else _empty(sizes)
     new.columns[: end - start] = old.columns[start:end]
@@ -236,9 +247,8 @@ def _moved(old: NeighbourState, sizes: _Sizes) -> NeighbourState:
     new.indptr[: live + 1] = old.indptr[first : stop + 1] - start
     new.split[:live] = old.split[first:stop] - start
     new.y_indptr[: live + 1] = old.y_indptr[first : stop + 1] - y_start
-    new.length[:live] = old.length[first:stop]
     new.inverse[:live] = old.inverse[first:stop]
-    new.dense[: held.dense, :live] = old.dense[:, first:stop]
+    new.dense[:live, : held.dense] = old.dense[first:stop]
     if new is not old:
         for name in _KEPT:
             source: npt.NDArray[Any] = getattr(old, name)

@@ -5,8 +5,9 @@ weighted by how much it has said about the labels so far, less a price for age.
 
 Values are rounded to a grid so coarse that every sum of products is exact in float32. A sum then
 does not depend on the order of the columns, and a column can be kept in either of two ways,
-whichever is faster, without a change of one bit: densely by event (`dense`) where many events
-have it, as a list of (event, value) pairs where few do.
+whichever is faster, without a change of one bit: densely (`dense`) where many events have it, as
+a list of (event, value) pairs where few do. For the same reason the dense part can be left to
+BLAS, several events at a time, whatever order it adds in.
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ihomer.instances import FloatArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 
 Float32Array = npt.NDArray[np.float32]
 
 NEIGHBOURS = 12
-WINDOW = 2000  # learned events that are searched
-ENTRY_LIMIT = 1 << 17  # non-zeros of the window; it gets shorter where rows are longer
+WINDOW = 1500  # learned events that are searched
+ENTRY_LIMIT = 3 << 15  # non-zeros of the window; it gets shorter where rows are longer
 LABEL_LIMIT = 1 << 18  # positive labels of the window
-STRIDE = 128  # learned events between two looks at the columns' weights
-EARLIEST = 64  # learned events before the first look
-FRESH = 128  # events between two lists by column
+STRIDE = 128  # learned events between two looks at the price of age
+EARLIEST = 64  # learned events before the first look at the columns' weights
+SELDOM = 512  # learned events between two looks once so many are learned; before, at doublings
+GROUP = 64  # most events that are compared with the window at a time
+FRESH = 128  # most events between two lists by column
+LEAST_FRESH = 16  # and fewest
 SKETCH = 16  # sums that stand for all labels in the columns' weights
 HALVING = 4096  # learned events after which the weights' statistics count half
 PSEUDO = 2.0  # events that a column's weight is shrunk by
@@ -42,6 +46,7 @@ WEIGHT_GRID = 2.0**26
 
 DENSE_SHARE = 8  # a column is dense from one event of the window in so many
 LEAST_DENSE = 32  # and from so many events
+PRODUCTS = 1 << 18  # most of one call of BLAS, which takes no threads for so few
 # Positions in `progress`.
 FIRST, STOP, LEARNED, INDEXED, DENSE, WANTED = range(6)
 # Positions in `law`: parameters, their sums of squared gradients, and what follows from them.
@@ -71,17 +76,15 @@ class NeighbourState(NamedTuple):
         row the entries from `split` on are in `dense`.
     y_indptr, y_labels
         int64 (rows + 1,), int32 (label entries,): their label sets, ascending.
-    length
-        float64 (rows,): squared weighted length.
     inverse
         float32 (rows,): 1 / weighted length, 0 for an empty row.
     dense, dense_columns
-        float32 (d, rows), int32 (d,): the values of dense columns by event; whose they are.
+        float32 (rows, d), int32 (d,): the events' values in dense columns; whose they are.
     posted, posted_rows, posted_values
         int32 (columns + 1,), int32 and float32 (entries,): the other columns' non-zeros up to
         row `progress[INDEXED]`, by column.
     place, live
-        int32 (columns,): row in `dense` or -1; non-zeros in the window.
+        int32 (columns,): column of `dense` or -1; non-zeros in the window.
     weight
         float32 (columns,): squared weight, relative to the largest.
     product, total, square, seen
@@ -98,9 +101,10 @@ class NeighbourState(NamedTuple):
         gradients, the price of age, (halved) events, positives, weight of an unseen column.
     progress
         int64 (6,): rows of the window are FIRST to STOP (exclusive); learned events; rows before
-        INDEXED are in `posted`; rows of `dense` in use, and how many there should be.
-    query, score
-        float32 (columns,), (rows,): scratch; `query` is zero between events.
+        INDEXED are in `posted`; columns of `dense` in use, and how many there should be.
+    query, score, products
+        float32 (columns,), (rows,), (GROUP * most events that are compared with it,): scratch;
+        `query` is zero between events.
     mass, slope
         float64 (labels,): scratch, zero between events.
     """
@@ -111,7 +115,6 @@ class NeighbourState(NamedTuple):
     values: Float32Array
     y_indptr: OffsetArray
     y_labels: IntArray
-    length: FloatArray
     inverse: Float32Array
     dense: Float32Array
     dense_columns: IntArray
@@ -132,6 +135,7 @@ class NeighbourState(NamedTuple):
     progress: OffsetArray
     query: Float32Array
     score: Float32Array
+    products: Float32Array
     mass: FloatArray
     slope: FloatArray
 
@@ -146,7 +150,7 @@ def index_rows(state: NeighbourState) -> None:
     changed = False
     for d in range(used):
         j = state.dense_columns[d]
-        if j >= 0 and 4 * state.live[j] < least:  # far below, so that few go to and fro
+        if j >= 0 and 2 * state.live[j] < least:  # far below, so that few go to and fro
             state.place[j] = -1
             state.dense_columns[d] = -1
             changed = True
@@ -156,11 +160,11 @@ def index_rows(state: NeighbourState) -> None:
         if state.place[j] < 0 and state.live[j] >= least:
             while free < used and state.dense_columns[free] >= 0:
                 free += 1
-            if free < state.dense.shape[0]:
+            if free < state.dense.shape[1]:
                 used = max(used, free + 1)
                 state.dense_columns[free] = j
                 state.place[j] = free
-                state.dense[free, first:stop] = 0.0
+                state.dense[first:stop, free] = 0.0
                 changed = True
             wanted += 1
         elif state.place[j] >= 0:
@@ -194,7 +198,7 @@ def split_row(state: NeighbourState, row: int) -> None:
             end -= 1
             state.columns[k], state.values[k] = state.columns[end], state.values[end]
             state.columns[end], state.values[end] = j, value
-            state.dense[state.place[j], row] = value
+            state.dense[row, state.place[j]] = value
         else:
             k += 1
     state.split[row] = end
@@ -211,8 +215,6 @@ def weigh_columns(state: NeighbourState) -> None:
     """
     live, weight, law, sketch = state.live, state.weight, state.law, state.sketch
     total, square, product = state.total, state.square, state.product
-    length, indptr, split = state.length, state.indptr, state.split
-    columns, values = state.columns, state.values
     events = np.float32(law[EVENTS])
     variance = np.zeros(SKETCH, dtype=np.float32)
     used = np.float32(0.0)
@@ -242,120 +244,169 @@ def weigh_columns(state: NeighbourState) -> None:
     for j in range(state.place.shape[0]):
         relative = float(weight[j]) / float(largest)
         weight[j] = law[UNSEEN] if live[j] == 0 else on_grid(relative, WEIGHT_GRID)
-    first, stop = state.progress[FIRST], state.progress[STOP]
-    for r in range(first, stop):
-        length[r] = 0.0
-    for d in range(state.progress[DENSE]):
-        j = state.dense_columns[d]
-        if j >= 0:
-            by = float(weight[j])
-            sums, column = length[first:stop], state.dense[d, first:stop]
-            for r in range(sums.shape[0]):
-                sums[r] += by * float(column[r] * column[r])
-    for r in range(first, stop):
-        squared = length[r]
-        for k in range(indptr[r], split[r]):
-            value = float(values[k])
-            squared += float(weight[columns[k]]) * (value * value)
-        length[r] = squared
+    for r in range(state.progress[FIRST], state.progress[STOP]):
+        start, end = state.indptr[r], state.indptr[r + 1]
+        one = other = 0.0  # exact, so there can be two that do not wait for each other
+        for k in range(start, end - 1, 2):
+            u, v = float(state.values[k]), float(state.values[k + 1])
+            one += float(weight[state.columns[k]]) * (u * u)
+            other += float(weight[state.columns[k + 1]]) * (v * v)
+        if (end - start) % 2:
+            u = float(state.values[end - 1])
+            one += float(weight[state.columns[end - 1]]) * (u * u)
+        squared = one + other
         state.inverse[r] = 1.0 / math.sqrt(squared) if squared > 0.0 else 0.0
 
 
 @kernel
 def on_grid(value: float | np.float32, grid: float) -> np.float32:
     """The multiple of 1 / grid nearest to `value`."""
-    return np.float32(math.floor(float(value) * grid + 0.5) / grid)
+    return np.float32(np.floor(float(value) * grid + 0.5) / grid)
 
 
 @kernel
-def _add_columns(
-    score: Float32Array,
-    dense: Float32Array,
-    first: int,
+def prepare_rows(
+    state: NeighbourState,
+    indptr: OffsetArray,
+    indices: IntArray,
+    values: Float32Array,
+    labelled: BoolArray,
+    start: int,
     stop: int,
-    rows: IntArray,
-    by: Float32Array,
+    rounded_row: Float32Array,
+    weighted: FloatArray,
+    queries: Float32Array,
+    scales: Float32Array,
 ) -> None:
-    """Add eight weighted columns to the scores: one load and store of a score for them all."""
-    n = score.shape[0]
-    a, b = dense[rows[0], first:stop], dense[rows[1], first:stop]
-    c, d = dense[rows[2], first:stop], dense[rows[3], first:stop]
-    e, f = dense[rows[4], first:stop], dense[rows[5], first:stop]
-    g, h = dense[rows[6], first:stop], dense[rows[7], first:stop]
-    wa, wb, wc, wd = by[0], by[1], by[2], by[3]
-    we, wf, wg, wh = by[4], by[5], by[6], by[7]
-    for r in range(n):
-        score[r] += (wa * a[r] + wb * b[r] + wc * c[r] + wd * d[r]) + (
-            we * e[r] + wf * f[r] + wg * g[r] + wh * h[r]
-        )
+    """Make queries of the events `start` to `stop`, and put those to be learned behind the window.
+
+    Parameters
+    ----------
+    state
+        Labelled events are written from row `progress[STOP]` on; nothing counts them yet.
+    indptr, indices, values, labelled
+        A batch; columns past the state's are new.
+    start, stop
+        Events of the batch (stop exclusive).
+    rounded_row
+        float32 (most non-zeros of an event,): scratch.
+    weighted
+        float64 (non-zeros of the batch,): the queries, out.
+    queries
+        float32 (events, d): their part in dense columns, out.
+    scales
+        float32 (events,): what a dot product with a query and `inverse` lack to a cosine, out; 0
+        for an empty query.
+    """
+    known = state.place.shape[0]
+    row = state.progress[STOP]
+    for t in range(start, stop):
+        begin, end = indptr[t], indptr[t + 1]
+        many = end - begin
+        rounded, source, out = rounded_row[:many], values[begin:end], weighted[begin:end]
+        zeros = np.int64(0)
+        for k in range(many):
+            rounded[k] = on_grid(source[k], VALUE_GRID)
+            zeros += np.int64(rounded[k] == 0.0)
+        at = last = state.indptr[row] if labelled[t] else np.int64(0)
+        if labelled[t]:
+            last += many - zeros
+            state.indptr[row + 1] = last
+            state.dense[row] = 0.0
+        own, squared = 0.0, 0.0
+        for k in range(many):
+            j, value = indices[begin + k], rounded[k]
+            weight = float(state.weight[j]) if j < known else state.law[UNSEEN]
+            by = weight * float(value)
+            own += by * float(value)
+            squared += by * by
+            out[k] = by
+            if labelled[t] and value != 0.0:
+                d = state.place[j]
+                if d >= 0:
+                    state.dense[row, d] = value
+                    last -= 1
+                to = last if d >= 0 else at
+                at += np.int64(d < 0)
+                state.columns[to] = j
+                state.values[to] = value
+        if labelled[t]:
+            state.split[row] = at
+            state.inverse[row] = 1.0 / math.sqrt(own) if own > 0.0 else 0.0
+            row += 1
+        query = queries[t - start]
+        query[:] = 0.0
+        scales[t - start] = 0.0
+        if squared == 0.0:
+            continue
+        scales[t - start] = math.sqrt(squared) / math.sqrt(own)
+        by = 1.0 / math.sqrt(squared)
+        for k in range(many):
+            out[k] = np.floor(out[k] * by * QUERY_GRID + 0.5) / QUERY_GRID
+        for k in range(many):
+            j = indices[begin + k]
+            if j < known and state.place[j] >= 0:
+                query[state.place[j]] = out[k]
+
+
+@kernel
+def multiply(rows: Float32Array, queries: Float32Array, products: Float32Array) -> int:
+    """Dot products of all rows with all queries, in blocks of rows; return the rows of a block.
+
+    The block from row r on starts at `products[r * queries.shape[0]]`, query after query.
+    """
+    n, many = rows.shape[0], queries.shape[0]
+    block: int = max(16, PRODUCTS // (many * max(1, rows.shape[1])) // 16 * 16)
+    for start in range(0, n, block):
+        stop = min(n, start + block)
+        out = products[start * many : stop * many].reshape((many, stop - start))
+        np.dot(queries, rows[start:stop].T, out)
+    return block
 
 
 @kernel
 def score_rows(
-    state: NeighbourState, columns: IntArray, values: Float32Array, weighted: FloatArray
+    state: NeighbourState,
+    columns: IntArray,
+    weighted: FloatArray,
+    scale: float | np.float32,
 ) -> None:
     """Score the window's rows against a query: similarity less the price of age.
 
     Parameters
     ----------
     state
-        `score` is written; an empty or unrelated row gets the lowest score.
-    columns, values
+        `score` holds the dot products in dense columns and becomes the scores; an unrelated row
+        gets the lowest score.
+    columns, weighted
         The query; columns past the state's are new.
-    weighted
-        float64, at least as long: scratch.
+    scale
+        What dot products lack to cosines.
     """
     first, stop, indexed = state.progress[FIRST], state.progress[STOP], state.progress[INDEXED]
     known = state.place.shape[0]
-    state.score[:stop] = 0.0
-    own, squared = 0.0, 0.0
+    lists = False
     for k in range(columns.shape[0]):
-        j, value = columns[k], float(on_grid(values[k], VALUE_GRID))
-        weight = float(state.weight[j]) if j < known else state.law[UNSEEN]
-        own += weight * (value * value)
-        weighted[k] = weight * value
-        squared += weighted[k] * weighted[k]
-    score = state.score[first:stop]
-    if squared == 0.0:
-        for r in range(score.shape[0]):
-            score[r] = _LOWEST
-        return
-    norm = math.sqrt(squared)
-    waiting = 0
-    rows = np.zeros(8, dtype=np.int32)
-    by = np.zeros(8, dtype=np.float32)
-    for k in range(columns.shape[0]):
-        j = columns[k]
-        q = on_grid(weighted[k] / norm, QUERY_GRID)
-        if j >= known or q == 0.0:
-            continue
-        if state.place[j] >= 0:
-            rows[waiting], by[waiting] = state.place[j], q
-            waiting += 1
-            if waiting == 8:
-                _add_columns(score, state.dense, first, stop, rows, by)
-                waiting = 0
-        else:
+        j, q = columns[k], np.float32(weighted[k])
+        if j < known and q != 0.0 and state.place[j] < 0:
+            lists = True
             state.query[j] = q
             for i in range(state.posted[j], state.posted[j + 1]):
                 state.score[state.posted_rows[i]] += q * state.posted_values[i]
-    if waiting > 0:
-        for i in range(waiting, 8):
-            by[i] = 0.0
-        _add_columns(score, state.dense, first, stop, rows, by)
-    for r in range(indexed, stop):
-        added = np.float32(0.0)
-        for k in range(state.indptr[r], state.split[r]):
-            added += state.query[state.columns[k]] * state.values[k]
-        state.score[r] += added
-    for k in range(columns.shape[0]):
-        if columns[k] < known:
-            state.query[columns[k]] = 0.0
-    scale = np.float32(norm / math.sqrt(own))
-    price = np.float32(state.law[PRICE])
+    if lists:
+        for r in range(max(first, indexed), stop):
+            added = np.float32(0.0)
+            for k in range(state.indptr[r], state.split[r]):
+                added += state.query[state.columns[k]] * state.values[k]
+            state.score[r] += added
+        for k in range(columns.shape[0]):
+            if columns[k] < known:
+                state.query[columns[k]] = 0.0
+    score = state.score[first:stop]
+    by, price = np.float32(scale), np.float32(state.law[PRICE])
     ages, inverse = state.age[WINDOW - score.shape[0] + 1 :], state.inverse[first:stop]
     for r in range(score.shape[0]):
-        similarity = score[r] * inverse[r] * scale
+        similarity = score[r] * inverse[r] * by
         cost = price * ages[r]
         score[r] = similarity - cost if similarity > 0.0 else _LOWEST
 
@@ -372,11 +423,11 @@ def best_rows(state: NeighbourState, found: IntArray) -> int:
     start = score.shape[0]
     while start > 0:
         stop = start
-        start = max(0, stop - 64)
+        start = max(0, stop - 32)
         block, worst = score[start:stop], best[NEIGHBOURS - 1]
         better = np.int32(0)
         for r in range(block.shape[0]):  # eight at a time; most blocks have none
-            better += np.int32(block[r] > worst)
+            better = np.int32(better + np.int32(block[r] > worst))
         if better == 0:
             continue
         for r in range(stop - 1, start - 1, -1):

@@ -23,32 +23,36 @@ from ihomer.learners.kernels.neighbours import (
     EVENTS,
     FIRST,
     FRESH,
+    GROUP,
     HALVING,
     INDEXED,
     LABEL_LIMIT,
     LEARNED,
+    LEAST_FRESH,
     NEIGHBOURS,
     POSITIVES,
     PRICE,
     PRIOR,
+    SELDOM,
     SHARPNESS,
     SKETCH,
     SQUARES,
     STOP,
     STRIDE,
-    VALUE_GRID,
     WINDOW,
     Float32Array,
     NeighbourState,
     best_rows,
     index_rows,
-    on_grid,
+    multiply,
+    prepare_rows,
     score_rows,
-    split_row,
     weigh_columns,
 )
 
 STEP = 0.15  # of the law
+SCHOOL = 256  # learned events from each of which the law is learned;
+PAUSE = 3  # later from one in so many, and not two, since streams may alternate
 
 _LEAST = np.float32(0.02)
 _MOST = np.float32(0.98)
@@ -139,29 +143,10 @@ def _learn_law(
 
 
 @kernel
-def _remember(
-    state: NeighbourState, columns: IntArray, values: Float32Array, truth: IntArray
-) -> None:
-    """Take an event into the window, drop the oldest past its limits, and count."""
+def _remember(state: NeighbourState, truth: IntArray) -> None:
+    """Take the event behind the window into it, drop the oldest past its limits, and count."""
     row = state.progress[STOP]
-    end = state.indptr[row]
-    squared = 0.0
-    for k in range(columns.shape[0]):
-        value = on_grid(values[k], VALUE_GRID)
-        if value != 0.0:
-            j = columns[k]
-            state.columns[end] = j
-            state.values[end] = value
-            end += 1
-            squared += float(state.weight[j]) * (float(value) * float(value))
-            state.live[j] += 1
-            state.seen[j] += _ONE
-            state.total[j] += value
-            state.square[j] += value * value
-    state.length[row] = squared
-    state.inverse[row] = 1.0 / math.sqrt(squared) if squared > 0.0 else 0.0
-    state.indptr[row + 1] = end
-    state.split[row] = end
+    end = state.indptr[row + 1]
     sketch = np.zeros(SKETCH, dtype=np.float32)
     at = state.y_indptr[row]
     for label in truth:
@@ -174,13 +159,14 @@ def _remember(
         state.sketch[0, b] += sketch[b]
         state.sketch[1, b] += sketch[b] * sketch[b]
     for k in range(state.indptr[row], end):
-        product, value = state.product[state.columns[k]], state.values[k]
+        j, value = state.columns[k], state.values[k]
+        state.live[j] += 1
+        state.seen[j] += _ONE
+        state.total[j] += value
+        state.square[j] += value * value
+        product = state.product[j]
         for b in range(SKETCH):
             product[b] += value * sketch[b]
-    # Dense columns are blank in a new row until it is split.
-    for d in range(state.progress[DENSE]):
-        state.dense[d, row] = 0.0
-    split_row(state, row)
     state.progress[STOP] = row + 1
     state.progress[LEARNED] += 1
     state.law[EVENTS] += 1.0
@@ -212,7 +198,9 @@ def _renew(state: NeighbourState) -> None:
             state.sketch[0, b] *= 0.5
             state.sketch[1, b] *= 0.5
         state.law[EVENTS] *= 0.5
-    weigh_columns(state)
+    learned = state.progress[LEARNED]
+    if learned % SELDOM == 0 or learned & (learned - 1) == 0:
+        weigh_columns(state)
     state.law[PRICE] = min(AGE_LIMIT, state.law[AGEING] / max(1.0, state.law[SHARPNESS]))
 
 
@@ -249,33 +237,91 @@ def search_rows(
     votes, shares
         float32 (n, NEIGHBOURS), (n,): the neighbours' votes and the prior's share, together 1.
     """
+    weighted = np.zeros(indptr[labelled.shape[0]])
+    queries = np.zeros((min(GROUP, labelled.shape[0]), state.dense.shape[1]), dtype=np.float32)
+    scales = np.zeros(queries.shape[0], dtype=np.float32)
     width = 0
     for t in range(labelled.shape[0]):
         width = max(width, indptr[t + 1] - indptr[t])
-    weighted = np.zeros(width)
+    rounded = np.zeros(width, dtype=np.float32)
     found = np.zeros(NEIGHBOURS, dtype=np.int32)
     exact = np.zeros(NEIGHBOURS)
     terms = np.zeros((NEIGHBOURS, 2))
-    for t in range(labelled.shape[0]):
-        columns = indices[indptr[t] : indptr[t + 1]]
-        row = values[indptr[t] : indptr[t + 1]]
-        score_rows(state, columns, row, weighted)
-        number = best_rows(state, found)
-        share = _weigh(state, found, number, exact, terms)
-        for i in range(NEIGHBOURS):
-            neighbours[t, i] = found[i] if i < number else -1
-            votes[t, i] = exact[i] if i < number else 0.0
-        shares[t] = share
-        if not labelled[t]:
-            continue
-        truth = y_indices[y_indptr[t] : y_indptr[t + 1]]
-        _learn_law(state, found, number, exact, terms, share, truth, known[t])
-        _remember(state, columns, row, truth)
-        learned = state.progress[LEARNED]
-        if learned % STRIDE == 0 or learned == EARLIEST:
+    start = 0
+    while start < labelled.shape[0]:
+        stop, joined = _group(state, labelled, start)
+        many = stop - start
+        prepare_rows(
+            state,
+            indptr,
+            indices,
+            values,
+            labelled,
+            start,
+            stop,
+            rounded,
+            weighted,
+            queries,
+            scales,
+        )
+        front, end = state.progress[FIRST], state.progress[STOP] + joined
+        dense = state.progress[DENSE] > 0
+        block = 16
+        if dense:
+            block = multiply(state.dense[front:end], queries[:many], state.products)
+        for t in range(start, stop):
+            if dense:
+                _gather(state.products, t - start, many, block, state.score[front:end])
+            else:
+                state.score[front:end] = 0.0
+            columns = slice(indptr[t], indptr[t + 1])
+            score_rows(state, indices[columns], weighted[columns], scales[t - start])
+            number = best_rows(state, found)
+            share = _weigh(state, found, number, exact, terms)
+            for i in range(NEIGHBOURS):
+                neighbours[t, i] = found[i] if i < number else -1
+                votes[t, i] = exact[i] if i < number else 0.0
+            shares[t] = share
+            if labelled[t]:
+                truth = y_indices[y_indptr[t] : y_indptr[t + 1]]
+                learned = state.progress[LEARNED]
+                if learned < SCHOOL or learned % PAUSE == 0:
+                    _learn_law(state, found, number, exact, terms, share, truth, known[t])
+                _remember(state, truth)
+        start = stop
+        count = state.progress[LEARNED]
+        if joined > 0 and (count % STRIDE == 0 or count == EARLIEST):
             _renew(state)
-        if state.progress[STOP] - state.progress[INDEXED] >= FRESH:
+        held, fresh = end - state.progress[FIRST], end - state.progress[INDEXED]
+        if fresh >= min(FRESH, max(LEAST_FRESH, held // 2)):
             index_rows(state)
+
+
+@kernel
+def _group(state: NeighbourState, labelled: BoolArray, start: int) -> tuple[int, int]:
+    """Where the group of events ends that begins at `start`, and how many of it are labelled.
+
+    The weights may be renewed at its end, not before.
+    """
+    learned, stop = 0, start
+    while stop < min(labelled.shape[0], start + GROUP):
+        stop += 1
+        if labelled[stop - 1]:
+            learned += 1
+            if (state.progress[LEARNED] + learned) % EARLIEST == 0:
+                break
+    return stop, learned
+
+
+@kernel
+def _gather(products: Float32Array, query: int, many: int, block: int, score: Float32Array) -> None:
+    """Copy what `multiply` made of one of `many` queries."""
+    for start in range(0, score.shape[0], block):
+        stop = min(score.shape[0], start + block)
+        at = start * many + query * (stop - start)
+        part, source = score[start:stop], products[at : at + stop - start]
+        for r in range(part.shape[0]):
+            part[r] = source[r]
 
 
 @kernel
