@@ -22,6 +22,7 @@ from ihomer.learners.kernels.trees_state import (
     FEATURE,
     FIRST,
     FOLLOWING,
+    HELD,
     INNER,
     KIND,
     LEAF,
@@ -123,7 +124,7 @@ def assert_sound(forest: Forest) -> None:
                     assert nodes.link[link[ALTERNATE], PARENT] == link[PARENT]
                     mine.append(int(link[ALTERNATE]))
                 assert link[FIRST] == NONE
-            slot = link[FIRST]
+            slot, before = link[FIRST], len(used_slots)
             while slot != NONE:
                 used_slots.append(int(slot))
                 assert slots.link[slot, NODE] == node
@@ -131,6 +132,7 @@ def assert_sound(forest: Forest) -> None:
                 counts += row >= 0
                 moments += row < 0 and row != DROPPED
                 slot = slots.link[slot, FOLLOWING]
+            assert link[HELD] == len(used_slots) - before
         found += mine
         expected = (len(mine), counts, moments, inner, alternates)
         assert tuple(state[[N_NODES, N_COUNTS, N_MOMENTS, N_WATCHES, N_ALTERNATES]]) == expected

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 from ihomer.learners.experts.forest import Forest, name_key
 from ihomer.learners.kernels.trees_grow import GRACE, new_leaf, review, tree_bytes
+from ihomer.learners.kernels.trees_merit import evidence_at, new_work, prepare
 from ihomer.learners.kernels.trees_rows import HALVE_AT, LOOK, STRIDE
 from ihomer.learners.kernels.trees_slots import find_slot, in_sample, mix
 from ihomer.learners.kernels.trees_split import (
@@ -17,7 +18,6 @@ from ihomer.learners.kernels.trees_split import (
     EVIDENCE,
     HOEFFDING,
     _active_labels,
-    _evidence_at,
     enough,
 )
 from ihomer.learners.kernels.trees_state import (
@@ -109,7 +109,7 @@ def test_the_evidence_of_every_split_is_its_twins(stream: Stream) -> None:
     active = np.zeros(1 + labels, dtype=np.int32)
     n_active = _active_labels(nodes.on[root], float(len(events)), 1 + labels, active)
     assert active[:n_active].tolist() == node.active(labels)
-    work = np.zeros(20)
+    work = new_work(1 + labels)
     for slot in slots_of(forest, root):
         code, row, shift = (
             int(slots.link[slot, CODE]),
@@ -121,23 +121,23 @@ def test_the_evidence_of_every_split_is_its_twins(stream: Stream) -> None:
         absent = find_slot(slots.table, slots.link, root, code + 1)
         missing = int(slots.link[absent, ROW]) if absent != NONE else NONE
         values = [v for v, _ in node.values(code >> 1)]
+        prepare(
+            work,
+            slots.counts,
+            slots.moments,
+            row,
+            nodes.on[root],
+            float(len(events)),
+            missing,
+            active,
+            n_active,
+        )
         for threshold in naive_trees.thresholds(values):
             n, left = len(values), naive_trees.goes_left(node, code >> 1, threshold)
             if abs(min(left, n - left) - naive_trees.least_child(n)) < 1e-3:
                 continue  # rounding decides whether a child is too small
-            found = _evidence_at(
-                slots.counts,
-                slots.moments,
-                row,
-                (threshold - shift) / abs(shift),
-                -shift / abs(shift),
-                nodes.on[root],
-                float(n),
-                missing,
-                active,
-                n_active,
-                work,
-            )
+            at, zero = (threshold - shift) / abs(shift), -shift / abs(shift)
+            found = evidence_at(work, row >= 0, at, zero, n_active)
             expected = len(events) * naive_trees.merit(node, code >> 1, threshold, labels)
             assert max(found, 0.0) == pytest.approx(expected, rel=1e-3, abs=2e-3)
 

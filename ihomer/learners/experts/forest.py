@@ -17,13 +17,13 @@ from ihomer.errors import UsageError
 from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
 from ihomer.learners.arrays import nbytes
 from ihomer.learners.kernels.elementary import LOGIT_CLIP
-from ihomer.learners.kernels.trees_grow import GRACE
-from ihomer.learners.kernels.trees_rows import STRIDE, forest_rows
-from ihomer.learners.kernels.trees_slots import enter_all, mix
+from ihomer.learners.kernels.trees_grow import GRACE, SLOT_BYTES
+from ihomer.learners.kernels.trees_rows import forest_rows
+from ihomer.learners.kernels.trees_slots import enter_all, fill_keys, mix
 from ihomer.learners.kernels.trees_split import BERNSTEIN, EVIDENCE, HOEFFDING, Options
 from ihomer.learners.kernels.trees_state import (
     DEPTH,
-    EVENTS,
+    HELD,
     KIND,
     LEAF,
     MAX_DEPTH,
@@ -37,6 +37,7 @@ from ihomer.learners.kernels.trees_state import (
     OF_PENDING,
     OF_SLOTS,
     OF_WATCHES,
+    PAUSED,
     ROOT,
     SEEN,
     SHARE,
@@ -49,7 +50,6 @@ from ihomer.learners.kernels.trees_state import (
     wider,
 )
 from ihomer.learners.kernels.trees_state import Forest as State
-from ihomer.learners.kernels.trees_stride import forest_stride
 
 SplitTest: TypeAlias = Literal["evidence", "hoeffding", "bernstein"]
 SPLIT_TESTS: tuple[SplitTest, ...] = ("evidence", "hoeffding", "bernstein")
@@ -57,8 +57,9 @@ SPLIT_TESTS: tuple[SplitTest, ...] = ("evidence", "hoeffding", "bernstein")
 
 _CODES = {"evidence": EVIDENCE, "hoeffding": HOEFFDING, "bernstein": BERNSTEIN}
 _ONES = (1 << 32) - 1
-# Arrays grow by a quarter and have room for an event to spare, so trees may take a part only.
-_PART = 0.6
+# Arrays grow by a quarter and have room for an event to spare, so trees may take a part only. While
+# a forest takes little of its memory they double, and have room for a few events to spare.
+_PART, _LITTLE, _SPARE = 0.6, 0.25, 4
 
 A = TypeVar("A", bound=np.generic)
 
@@ -138,6 +139,7 @@ class Forest:
         if budget_bytes < 1:
             raise UsageError(f"budget_bytes: found {budget_bytes}, accepted: 1 or more")
         self._seed = seed & _ONES
+        self._budget = budget_bytes
         self._options = Options(
             _CODES[split_test], int(alternates), float(share), _PART * budget_bytes / trees
         )
@@ -159,6 +161,7 @@ class Forest:
 
     def set_budget(self, budget_bytes: int) -> None:
         """Change the memory to stay below; trees shrink to it at the next stride."""
+        self._budget = budget_bytes
         limit = _PART * budget_bytes / len(self.state.trees)
         self._options = self._options._replace(limit=limit)
 
@@ -180,8 +183,7 @@ class Forest:
             grown[:old] = self.keys
             self._x = np.zeros(room)
             self.keys = grown
-            for j in range(old, room):
-                grown[j] = mix(j + 0x9E3779B9 & _ONES)
+            fill_keys(grown, old)
         if keys is not None:
             self.keys[: len(keys)] = keys
         width = self.state.nodes.positive.shape[1]
@@ -220,9 +222,8 @@ class Forest:
         nodes = np.empty(n * trees * MAX_DEPTH, dtype=np.int32)
         indptr = np.zeros(n + 1, dtype=np.int64)
         done = 0
-        while done < n:
-            before = int(self.state.free.tops[EVENTS])
-            stop = forest_rows(
+        while True:
+            done = forest_rows(
                 batch.indptr,
                 batch.indices,
                 batch.values,
@@ -242,14 +243,14 @@ class Forest:
                 indptr,
                 nodes,
             )
-            events = int(self.state.free.tops[EVENTS])
-            if events > before and events % STRIDE == 0:
-                self._finish_stride(1 + int(np.searchsorted(members, batch.known[stop])))
-            elif stop < n:
-                values = batch.values[batch.indptr[stop] : batch.indptr[stop + 1]]
+            if self.state.free.tops[PAUSED] > 0:
+                self._grow(0, 0)
+            elif done < n:
+                values = batch.values[batch.indptr[done] : batch.indptr[done + 1]]
                 plain = int(np.count_nonzero((values == 1.0) | np.isnan(values)))
                 self._grow(plain, len(values) - plain)
-            done = stop
+            else:
+                break
         return Paths(indptr, nodes[: indptr[-1]]), self._release()
 
     def rearrange(self, source: IntArray, priors: FloatArray) -> None:
@@ -290,22 +291,16 @@ class Forest:
         """Give each tree its first leaf: weight 2, a rate of one quarter for every label."""
         self._grow(0, 0)
         nodes, _, _, free, trees = self.state
+        first = int(mix(self._seed))
         for tree in range(len(trees)):
             free.tops[OF_NODES] -= 1
             root = free.nodes[free.tops[OF_NODES]]
             nodes.link[root] = NONE
-            nodes.link[root, [DEPTH, TREE, KIND]] = 0, tree, LEAF
+            nodes.link[root, [DEPTH, TREE, KIND, HELD]] = 0, tree, LEAF, 0
             nodes.number[root, [WEIGHT, NEXT, SHARE]] = 2.0, GRACE, 1.0
             nodes.positive[root] = 0.5
-            nodes.seed[root] = mix(mix(self._seed) + tree)
+            nodes.seed[root] = mix(first + tree)
             trees[tree, ROOT], trees[tree, N_NODES] = root, 1
-
-    def _finish_stride(self, n_labels: int) -> None:
-        due = 0
-        while due >= 0:
-            due = forest_stride(self.state, self.keys, n_labels, due, self._options)
-            if due >= 0:
-                self._grow(0, 0)
 
     def _release(self) -> IntArray:
         """Let the ids of nodes that are gone be given out from now on; return them."""
@@ -323,12 +318,17 @@ class Forest:
         tops = free.tops
         leaves = int((1 + trees[:, N_ALTERNATES]).sum())
         pairs = leaves * (plain + other)
+        width = nodes.positive.shape[1]
+        asked = pairs * SLOT_BYTES + 4 * leaves * (plain + 3 * other) * width
+        generous = self.memory_bytes + _SPARE * asked < _LITTLE * self._budget
 
         def size(array: npt.NDArray[np.generic], which: int, need: int) -> int:
             have = len(array)
-            return have if tops[which] >= need else max(have + need, have + have // 4)
+            if tops[which] >= need:
+                return have
+            return have + (max(have, _SPARE * need) if generous else max(have // 4, need))
 
-        room = size(nodes.link, OF_NODES, max(4, leaves))
+        room = size(nodes.link, OF_NODES, max(8, leaves))
         if room > len(nodes.link):
             stack = _stocked(free.nodes, tops, OF_NODES, len(nodes.link), room)
             # A leaf can be due twice in a stride: for a split, and because it found no memory.
@@ -361,7 +361,7 @@ class Forest:
             stack = _stocked(free.moments, tops, OF_MOMENTS, len(slots.moments), room)
             free = free._replace(moments=stack)
             slots = slots._replace(moments=_longer(slots.moments, room))
-        room = size(watches.counters, OF_WATCHES, max(2, leaves // 2))
+        room = size(watches.counters, OF_WATCHES, max(4, leaves // 2))
         if room > len(watches.counters):
             stack = _stocked(free.watches, tops, OF_WATCHES, len(watches.counters), room)
             free = free._replace(watches=stack)
@@ -373,9 +373,8 @@ class Forest:
                 _longer(watches.sums, room),
                 _longer(watches.latest, room),
             )
-        used = len(slots.link) - int(tops[OF_SLOTS])
-        if 2 * (used + pairs) > len(slots.table):
-            table = np.zeros(1 << (2 * (used + pairs)).bit_length(), dtype=np.int32)
+        if 2 * len(slots.link) > len(slots.table):  # it is kept half empty
+            table = np.zeros(1 << (2 * len(slots.link) - 1).bit_length(), dtype=np.int32)
             in_use = np.ones(len(slots.link), dtype=np.bool_)
             in_use[free.slots[: tops[OF_SLOTS]]] = False
             enter_all(table, slots.link, np.flatnonzero(in_use).astype(np.int32))

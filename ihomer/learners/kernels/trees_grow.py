@@ -16,6 +16,7 @@ from ihomer.learners.kernels.trees_state import (
     COLUMNS,
     DEPTH,
     FEATURE,
+    HELD,
     INNER,
     KIND,
     LEAF,
@@ -51,7 +52,7 @@ from ihomer.learners.kernels.trees_state import (
     Nodes,
 )
 
-NODE_BYTES = 10 * 4 + 13 * 8 + 8 + 3 * 4
+NODE_BYTES = 11 * 4 + 13 * 8 + 8 + 3 * 4
 WATCH_BYTES = WATCH_ROWS * (8 + 2 * 8 * (WATCH_BUCKETS + 1)) + 9 * 8 + 4
 SLOT_BYTES = 4 * 4 + 8 + 4 + 2 * 4 + 2 * 4
 GRACE = 32.0  # events of a leaf between two attempts to split it
@@ -118,12 +119,13 @@ def new_leaf(
     link, number, positive, on = nodes.link, nodes.number, nodes.positive, nodes.on
     free.tops[OF_NODES] -= 1
     leaf = int(free.nodes[free.tops[OF_NODES]])
-    tree = link[model, TREE]
+    tree = int(link[model, TREE])
     for i in range(link.shape[1]):
         link[leaf, i] = NONE
     for i in range(number.shape[1]):
         number[leaf, i] = 0.0
     link[leaf, PARENT], link[leaf, DEPTH], link[leaf, TREE] = parent, depth, tree
+    link[leaf, HELD] = 0
     link[leaf, KIND] = LEAF if depth < MAX_DEPTH else RESTING
     nodes.seed[leaf] = seed
     weight = min(weight, number[model, WEIGHT])
@@ -189,7 +191,7 @@ def split(
             free,
             forest.trees,
             node,
-            link[node, DEPTH] + 1,
+            int(link[node, DEPTH]) + 1,
             node,
             seed,
             PRIOR,

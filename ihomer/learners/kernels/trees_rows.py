@@ -1,7 +1,7 @@
 """Events through a forest: rows in, logits and paths out, leaves' statistics filled.
 
 The test-then-train loop of the trees: for each event each tree predicts, then counts. The shape of
-the trees does not change here, but only between two strides (`trees_stride`).
+the trees changes only between two strides (`trees_stride`).
 """
 
 from __future__ import annotations
@@ -9,11 +9,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.trees_grow import sample_share, tree_bytes
-from ihomer.learners.kernels.trees_slots import home, in_sample, new_slot, to_moments
+from ihomer.learners.kernels.trees_slots import (
+    SEED_FACTOR,
+    home,
+    new_slot,
+    sample_limit,
+    to_moments,
+)
 from ihomer.learners.kernels.trees_split import Options
 from ihomer.learners.kernels.trees_state import (
     ALTERNATE,
@@ -22,6 +29,9 @@ from ihomer.learners.kernels.trees_state import (
     DROPPED,
     EVENTS,
     FEATURE,
+    FIRST,
+    FOLLOWING,
+    HELD,
     INNER,
     KIND,
     LEAD,
@@ -40,6 +50,7 @@ from ihomer.learners.kernels.trees_state import (
     OF_MOMENTS,
     OF_SLOTS,
     PAIRS,
+    PAUSED,
     PROMISE,
     RESTING,
     RIGHT,
@@ -54,10 +65,16 @@ from ihomer.learners.kernels.trees_state import (
     Float32Array,
     Forest,
 )
+from ihomer.learners.kernels.trees_stride import forest_stride
+
+KeyArray = npt.NDArray[np.uint32]
 
 LIMIT = 1e100  # raw values are cut here, so that their differences stay finite
 FARTHEST = 1e12  # the most that a value counts, in units of the first; its square is a float32
 HALVE_AT = 1 << 20  # events of a leaf at which its rates are made to count half
+# A leaf's slots are gone through, not looked up one by one, unless they are so many times more than
+# the features of the event.
+WALK = 2
 STRIDE = 32  # learned events between two changes of the trees' shape
 LOOK = 16  # losses whose mean is one value of a detector
 
@@ -98,6 +115,15 @@ def leaf_loss(
 
 
 @kernel
+def below(members: IntArray, known: int) -> int:
+    """How many of `members`, which ascend, are below `known`."""
+    found = members.shape[0]
+    while found > 0 and members[found - 1] >= known:
+        found -= 1
+    return int(found)
+
+
+@kernel
 def forest_rows(
     indptr: OffsetArray,
     indices: IntArray,
@@ -118,7 +144,7 @@ def forest_rows(
     path_indptr: OffsetArray,
     path_nodes: IntArray,
 ) -> int:
-    """Predict, then count each labelled row, from row `start` to the end of the stride.
+    """Predict, then count each labelled row, from row `start` on; change the trees at strides.
 
     Parameters
     ----------
@@ -145,7 +171,8 @@ def forest_rows(
     Returns
     -------
     int
-        The first row not done: the stride is full, or there might not be room for that row.
+        The first row not done: there might not be room for that row or, if ``tops[PAUSED]`` is not
+        0, for finishing the stride that ended before it. With room made, call again to go on.
     """
     nodes, slots, trees, free = forest.nodes, forest.slots, forest.trees, forest.free
     link, number, positive, seen_on = nodes.link, nodes.number, nodes.positive, nodes.on
@@ -155,34 +182,46 @@ def forest_rows(
     slot_places, count_places, moment_places = free.slots, free.counts, free.moments
     mask = table.shape[0] - 1
     one = np.float32(1.0)
+    factor = np.uint32(SEED_FACTOR)
+    n_there = 0
     n_trees = trees.shape[0]
     width = 1 + members.shape[0]
     total = np.empty(width)
     on = np.empty(width, dtype=np.int32)
     path = np.empty(MAX_DEPTH + 2, dtype=np.int32)
     other = np.empty(MAX_DEPTH + 2, dtype=np.int32)
-    for t in range(start, labelled.shape[0]):
-        if t > start and labelled[t - 1] and tops[EVENTS] % STRIDE == 0:
-            return t
+    n_rows = labelled.shape[0]
+    most = 0
+    for t in range(start, n_rows):
+        most = max(most, indptr[t + 1] - indptr[t])
+    hits = np.empty(most, dtype=np.int64)
+    given = np.empty(most)
+    there_keys = np.empty(most, dtype=np.uint32)
+    there_codes = np.empty(most, dtype=np.int64)
+    there_values = np.empty(most)
+    for t in range(start, n_rows + 1):
+        if tops[PAUSED] > 0:
+            n_labels = 1 + below(members, known[t])
+            undone = forest_stride(forest, keys, n_labels, tops[PAUSED] - 1, options)
+            tops[PAUSED] = 1 + undone
+            if undone >= 0:
+                return t
+        if t == n_rows:
+            break
         first, last = indptr[t], indptr[t + 1]
         leaves = n_trees
         for i in range(n_trees):
             leaves += trees[i, N_ALTERNATES]
         others = 0
         for k in range(first, last):
-            if values[k] != 1.0 and not math.isnan(values[k]):
-                others += 1
-        pairs = leaves * (last - first)
-        taken = slot_link.shape[0] - tops[OF_SLOTS]
-        # The hash table is kept half empty.
+            others += int((values[k] != 1.0) & (values[k] == values[k]))  # not a NaN
         if (
-            tops[OF_SLOTS] < pairs
+            tops[OF_SLOTS] < leaves * (last - first)
             or tops[OF_COUNTS] < leaves * (last - first - others)
             or tops[OF_MOMENTS] < leaves * others
-            or 2 * (taken + pairs) > table.shape[0]
         ):
             return t
-        n_labels = 1 + np.searchsorted(members, known[t + 1])
+        n_labels = 1 + below(members, known[t + 1])
         for k in range(first, last):
             x[indices[k]] = values[k]
         n_on = 0
@@ -195,12 +234,21 @@ def forest_rows(
                     n_on += 1
             if last > first:
                 tops[COLUMNS] = max(tops[COLUMNS], indices[last - 1] + 1)
+        n_there = 0
+        for k in range(first, last if labelled[t] else first):
+            value = values[k]
+            if value != 0.0:
+                absent = math.isnan(value)
+                there_keys[n_there] = keys[indices[k]]
+                there_codes[n_there] = 2 * indices[k] + int(absent)
+                there_values[n_there] = 1.0 if absent else min(LIMIT, max(-LIMIT, value))
+                n_there += 1
         for c in range(width):
             total[c] = 0.0
         written = path_indptr[t]
         for i in range(n_trees):
             length = route(link, number, x, trees[i, ROOT], path)
-            leaf = path[length - 1]
+            leaf = int(path[length - 1])
             inverse = 1.0 / number[leaf, WEIGHT]
             for c in range(width):
                 total[c] += positive[leaf, c] * inverse
@@ -217,8 +265,8 @@ def forest_rows(
                 if d >= 0:
                     if link[path[d], ALTERNATE] == NONE:
                         continue
-                    steps = route(link, number, x, link[path[d], ALTERNATE], other)
-                    leaf = other[steps - 1]
+                    steps = route(link, number, x, int(link[path[d], ALTERNATE]), other)
+                    leaf = int(other[steps - 1])
                 loss = leaf_loss(positive, leaf, number[leaf, WEIGHT], n_labels, on, n_on)
                 for e in range(steps):
                     number[other[e] if d >= 0 else path[e], VISITS] += 1.0
@@ -248,21 +296,34 @@ def forest_rows(
                 number[leaf, SEEN] += 1.0
                 for k in range(n_on):
                     seen_on[leaf, on[k]] += np.float32(1.0)
-                # Written out here, because a call counts references to every array it is given,
-                # once for each feature: that took half the time.
-                node_share, node_seed = number[leaf, SHARE], seeds[leaf]
-                for k in range(first, last):
-                    j = indices[k]
-                    if not in_sample(keys[j], node_seed, node_share):
+                # First the slots of the event's features, then what they count. It is written out
+                # here, because a call counts references to every array it is given, once for each
+                # feature: that took half the time.
+                highest = np.uint32(sample_limit(number[leaf, SHARE]) - 1)
+                seed = np.uint32(seeds[leaf])
+                n_hits = 0
+                wanted = n_there
+                walked = link[leaf, HELD] <= WALK * n_there
+                if walked:
+                    wanted = 0
+                    for k in range(n_there):
+                        wanted += int(np.uint32((there_keys[k] ^ seed) * factor) <= highest)
+                    slot = link[leaf, FIRST]
+                    while slot != NONE:
+                        code = slot_link[slot, CODE]
+                        value = x[code >> 1]
+                        absent = code & 1 == 1
+                        if value != 0.0 and math.isnan(value) == absent:
+                            wanted -= 1
+                            if slot_link[slot, ROW] != DROPPED:
+                                hits[n_hits] = slot
+                                given[n_hits] = 1.0 if absent else min(LIMIT, max(-LIMIT, value))
+                                n_hits += 1
+                        slot = slot_link[slot, FOLLOWING]
+                for k in range(n_there if wanted > 0 else 0):
+                    if np.uint32((there_keys[k] ^ seed) * factor) > highest:
                         continue
-                    value = values[k]
-                    code = 2 * j
-                    if math.isnan(value):
-                        code += 1
-                        value = 1.0
-                    elif value == 0.0:
-                        continue
-                    value = min(LIMIT, max(-LIMIT, value))
+                    code, value = there_codes[k], there_values[k]
                     at = home(leaf, code, mask)
                     slot = table[at] - 1
                     while slot >= 0 and (
@@ -270,33 +331,42 @@ def forest_rows(
                     ):
                         at = (at + 1) & mask
                         slot = table[at] - 1
-                    row = slot_link[slot, ROW] if slot >= 0 else 0
-                    if row == DROPPED:
-                        continue
-                    if slot < 0 or (row >= 0 and value != 1.0):
+                    if slot >= 0:
+                        if walked or slot_link[slot, ROW] == DROPPED:
+                            continue
+                    else:
                         if tree_bytes(trees, i, n_labels) > options.limit:
                             link[leaf, KIND] = RESTING
                             break
-                        if slot < 0:
-                            slot = new_slot(
-                                link,
-                                slots,
-                                slot_places,
-                                count_places if value == 1.0 else moment_places,
-                                tops,
-                                trees,
-                                leaf,
-                                code,
-                                value,
-                            )
-                        else:
-                            to_moments(slots, count_places, moment_places, tops, trees, i, slot)
-                        row = slot_link[slot, ROW]
+                        slot = new_slot(
+                            link,
+                            slots,
+                            slot_places,
+                            count_places if value == 1.0 else moment_places,
+                            tops,
+                            trees,
+                            leaf,
+                            code,
+                            value,
+                        )
+                    hits[n_hits] = slot
+                    given[n_hits] = value
+                    n_hits += 1
+                for k in range(n_hits):
+                    slot = hits[k]
+                    value = given[k]
+                    row = slot_link[slot, ROW]
                     if row >= 0:
-                        counts[row, 0] += one
-                        for e in range(n_on):
-                            counts[row, on[e]] += one
-                        continue
+                        if value == 1.0:
+                            counts[row, 0] += one
+                            for e in range(n_on):
+                                counts[row, on[e]] += one
+                            continue
+                        if tree_bytes(trees, i, n_labels) > options.limit:
+                            link[leaf, KIND] = RESTING
+                            break
+                        to_moments(slots, count_places, moment_places, tops, trees, i, slot)
+                        row = slot_link[slot, ROW]
                     row = ~row
                     shift = shifts[slot]
                     unit = abs(shift)
@@ -328,4 +398,6 @@ def forest_rows(
             out[t, c] = min(clip, max(-clip, logit))
         for k in range(first, last):
             x[indices[k]] = 0.0
-    return int(labelled.shape[0])
+        if labelled[t] and tops[EVENTS] % STRIDE == 0:
+            tops[PAUSED] = 1
+    return int(n_rows)

@@ -6,6 +6,8 @@ one up at the same cost whether there are ten features or a hundred thousand.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ihomer.instances import IntArray, OffsetArray
@@ -15,6 +17,7 @@ from ihomer.learners.kernels.trees_state import (
     DROPPED,
     FIRST,
     FOLLOWING,
+    HELD,
     KIND,
     N_COUNTS,
     N_MOMENTS,
@@ -30,9 +33,9 @@ from ihomer.learners.kernels.trees_state import (
     Slots,
 )
 
-_ONES = (1 << 32) - 1
+ONES = (1 << 32) - 1
 # Odd numbers below 2 ** 31: their products with 32 bits stay below 2 ** 63.
-_NODE_FACTOR, _CODE_FACTOR, _SEED_FACTOR = 0x61C88647, 0x2C1B3C6D, 0x45D9F3B5
+_NODE_FACTOR, _CODE_FACTOR, SEED_FACTOR = 0x61C88647, 0x2C1B3C6D, 0x45D9F3B5
 
 
 @kernel
@@ -41,22 +44,35 @@ def mix(value: int) -> int:
 
     Alternating shifts and products, as in MurmurHash3's finaliser (Appleby 2011).
     """
-    value = ((value ^ (value >> 16)) * 0x45D9F3B) & _ONES
-    value = ((value ^ (value >> 16)) * 0x2C1B3C6D) & _ONES
+    value = ((value ^ (value >> 16)) * 0x45D9F3B) & ONES
+    value = ((value ^ (value >> 16)) * 0x2C1B3C6D) & ONES
     return value ^ (value >> 16)
+
+
+@kernel
+def fill_keys(keys: OffsetArray, begin: int) -> None:
+    """Hashes of the columns' numbers, from column `begin` on."""
+    for j in range(begin, keys.shape[0]):
+        keys[j] = mix((j + 0x9E3779B9) & ONES)
+
+
+@kernel
+def sample_limit(share: float) -> int:
+    """What 32 bits have to stay below with this probability."""
+    return math.ceil(share * 4294967296.0)
 
 
 @kernel
 def in_sample(key: int, seed: int, share: float) -> bool:
     """Whether the feature with this key is in the sample of a node with this seed."""
-    return float(((key ^ seed) * _SEED_FACTOR) & _ONES) < share * 4294967296.0
+    return bool(((key ^ seed) * SEED_FACTOR) & ONES < sample_limit(share))
 
 
 @kernel
 def home(node: int, code: int, mask: int) -> int:
     """Where the search for a (leaf, code) pair begins in a hash table of mask + 1 places."""
-    value = (int(node) * _NODE_FACTOR + int(code) * _CODE_FACTOR) & _ONES
-    value = ((value ^ (value >> 15)) * _SEED_FACTOR) & _ONES
+    value = (node * _NODE_FACTOR + code * _CODE_FACTOR) & ONES
+    value = ((value ^ (value >> 15)) * SEED_FACTOR) & ONES
     return value & mask
 
 
@@ -77,7 +93,7 @@ def find_slot(table: IntArray, link: IntArray, node: int, code: int) -> int:
 def enter_slot(table: IntArray, link: IntArray, slot: int) -> None:
     """Put a slot into the table, which has room."""
     mask = table.shape[0] - 1
-    at = home(link[slot, NODE], link[slot, CODE], mask)
+    at = home(int(link[slot, NODE]), int(link[slot, CODE]), mask)
     while table[at] != 0:
         at = (at + 1) & mask
     table[at] = slot + 1
@@ -94,7 +110,7 @@ def enter_all(table: IntArray, link: IntArray, used: IntArray) -> None:
 def _leave(table: IntArray, link: IntArray, slot: int) -> None:
     """Take a slot out of the table; those behind it move up, so that no gap hides them."""
     mask = table.shape[0] - 1
-    at = home(link[slot, NODE], link[slot, CODE], mask)
+    at = home(int(link[slot, NODE]), int(link[slot, CODE]), mask)
     while table[at] != slot + 1:
         at = (at + 1) & mask
     gap = at
@@ -103,7 +119,7 @@ def _leave(table: IntArray, link: IntArray, slot: int) -> None:
         if table[at] == 0:
             break
         other = table[at] - 1
-        begin = home(link[other, NODE], link[other, CODE], mask)
+        begin = home(int(link[other, NODE]), int(link[other, CODE]), mask)
         if ((at - begin) & mask) >= ((at - gap) & mask):
             table[gap] = table[at]
             gap = at
@@ -164,6 +180,7 @@ def new_slot(
     slots.shift[slot] = value
     slot_link[slot, FOLLOWING] = link[node, FIRST]
     link[node, FIRST] = slot
+    link[node, HELD] += 1
     enter_slot(slots.table, slot_link, slot)
     return int(slot)
 
@@ -245,6 +262,7 @@ def release_slots(forest: Forest, node: int, keys: OffsetArray, share: float) ->
             _leave(table, slot_link, slot)
             slot_places[tops[OF_SLOTS]] = slot
             tops[OF_SLOTS] += 1
+            link[node, HELD] -= 1
         slot = following
 
 

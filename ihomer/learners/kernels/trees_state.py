@@ -23,7 +23,7 @@ MAX_DEPTH = 14
 NONE = -1
 
 # Fields of `Nodes.link`.
-FEATURE, LEFT, RIGHT, PARENT, DEPTH, TREE, ALTERNATE, WATCH, FIRST, KIND = range(10)
+FEATURE, LEFT, RIGHT, PARENT, DEPTH, TREE, ALTERNATE, WATCH, FIRST, KIND, HELD = range(11)
 # Kinds of nodes: one that tests a feature, a leaf with estimators, a leaf without.
 UNUSED, INNER, LEAF, RESTING = range(4)
 # Fields of `Nodes.number`.
@@ -35,9 +35,9 @@ DROPPED = -(1 << 31)  # the row of a feature that looked too bad to be counted o
 # Fields of `Trees.number`: its root, what it holds, events at its last review.
 ROOT, N_NODES, N_COUNTS, N_MOMENTS, N_WATCHES, N_ALTERNATES, REVIEWED = range(7)
 # The stacks of free places, in the order of `Free.tops`.
-OF_NODES, OF_SLOTS, OF_COUNTS, OF_MOMENTS, OF_WATCHES, OF_PENDING, OF_DUE, COLUMNS, EVENTS = range(
-    9
-)
+OF_NODES, OF_SLOTS, OF_COUNTS, OF_MOMENTS, OF_WATCHES, OF_PENDING, OF_DUE = range(7)
+# The rest of `Free.tops`.
+COLUMNS, EVENTS, PAUSED = range(7, 10)
 
 WATCH_ROWS, WATCH_BUCKETS = 16, 4
 
@@ -48,8 +48,8 @@ class Nodes(NamedTuple):
     Attributes
     ----------
     link
-        int32 (nodes, 10): feature tested, the two children, parent, depth, tree, root of the
-        alternate subtree, detector, first slot, kind.
+        int32 (nodes, 11): feature tested, the two children, parent, depth, tree, root of the
+        alternate subtree, detector, first slot, kind, number of slots.
     number
         float64 (nodes, 13): threshold; weight of the rates; events seen by the estimators; events
         at the next attempt to split; recent loss; events that came by; share of the features that
@@ -115,7 +115,8 @@ class Free(NamedTuple):
 
     `pending` holds the ids of nodes that are gone but not to be given out yet, `due` the leaves
     and inner nodes that want a look at the next stride; ``tops[7]`` = feature columns seen by
-    learned events, ``tops[8]`` = learned events.
+    learned events, ``tops[8]`` = learned events, ``tops[9]`` = 0, or 1 + how many of the nodes that
+    are due have been done, if a stride could not be finished for lack of room.
     """
 
     nodes: IntArray
@@ -143,7 +144,7 @@ def empty_forest(trees: int) -> Forest:
     state = np.zeros((trees, 7), dtype=np.int64)
     state[:, ROOT] = NONE
     nodes = Nodes(
-        np.zeros((0, 10), dtype=np.int32),
+        np.zeros((0, 11), dtype=np.int32),
         np.zeros((0, 13)),
         np.zeros(0, dtype=np.int64),
         np.zeros((0, 1), dtype=np.float32),
@@ -167,7 +168,7 @@ def empty_forest(trees: int) -> Forest:
         np.zeros((0, 3)),
     )
     none = np.zeros(0, dtype=np.int32)
-    free = Free(none, none, none, none, none, none, none, np.zeros(9, dtype=np.int64))
+    free = Free(none, none, none, none, none, none, none, np.zeros(10, dtype=np.int64))
     return Forest(nodes, slots, watches, free, state)
 
 

@@ -26,6 +26,7 @@ from ihomer.learners.kernels.trees_grow import (
     split,
     tree_bytes,
 )
+from ihomer.learners.kernels.trees_merit import new_work
 from ihomer.learners.kernels.trees_slots import fade_slots, mix, release_slots
 from ihomer.learners.kernels.trees_split import Options, best_split
 from ihomer.learners.kernels.trees_state import (
@@ -99,7 +100,7 @@ def _watch(forest: Forest, node: int, keys: OffsetArray, options: Options) -> No
     """Hand the mean of a node's latest losses to its detector; plant or judge an alternate."""
     link, number, watches = forest.nodes.link, forest.nodes.number, forest.watches
     trees = forest.trees
-    tree, parent = link[node, TREE], link[node, PARENT]
+    tree, parent = int(link[node, TREE]), int(link[node, PARENT])
     w = link[node, WATCH]
     window = Window(
         watches.buckets[w], watches.totals[w], watches.spreads[w], watches.counters[w],
@@ -109,7 +110,7 @@ def _watch(forest: Forest, node: int, keys: OffsetArray, options: Options) -> No
     warned = adwin_update(window, mean, WARNING, CLOCK, SHORTEST, SILENT)
     number[node, LOSS] = 0.0
     number[node, LOSSES] = 0.0
-    other = link[node, ALTERNATE]
+    other = int(link[node, ALTERNATE])
     if other == NONE:
         if warned and watches.latest[w, 0] > 0.0 and trees[tree, N_ALTERNATES] < MOST_ALTERNATES:
             seed = mix((forest.nodes.seed[node] + int(number[node, VISITS])) & 0xFFFFFFFF)
@@ -118,7 +119,7 @@ def _watch(forest: Forest, node: int, keys: OffsetArray, options: Options) -> No
                 forest.free,
                 trees,
                 parent,
-                link[node, DEPTH],
+                int(link[node, DEPTH]),
                 node,
                 seed,
                 2.0,
@@ -173,13 +174,13 @@ def forest_stride(
     tops = free.tops
     width = on.shape[1]
     active = np.empty(width, dtype=np.int32)
-    work = np.empty(3 * width)
+    work = new_work(width)
     found = np.empty(2)
     for i in range(begin, tops[OF_DUE]):
         if tops[OF_NODES] < 2 or tops[OF_WATCHES] < 1:
             return i
-        node = free.due[i]
-        kind, tree = link[node, KIND], link[node, TREE]
+        node = int(free.due[i])
+        kind, tree = link[node, KIND], int(link[node, TREE])
         if kind == INNER:
             # A node that was split in this stride may lie here twice.
             if number[node, LOSSES] > 0.0:
