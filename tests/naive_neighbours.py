@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Matrix = npt.NDArray[Any]
 
-NEIGHBOURS, WINDOW, ENTRY_LIMIT, LABEL_LIMIT, HALVING = 12, 1500, 3 * 2**15, 2**18, 4096
+NEIGHBOURS, WINDOW, ENTRY_LIMIT, LABEL_LIMIT, HALVING = 12, 500, 3 * 2**15, 2**18, 4096
 F32 = np.float32
 
 

@@ -20,7 +20,7 @@ from ihomer.learners.segment import OUTER
 # stride only, which is enough to notice that its time has come.
 RESTS_BELOW = 0.06
 RESTING = ("raw", "ridge", "neighbours", "net")
-EVERY = 4
+EVERY = 8
 # Trees, which need many events to show what they can do, rest while their loss is clearly above
 # the best other expert's, and that of the regressions along their paths, which starts from the
 # best linear one's, is not below it.

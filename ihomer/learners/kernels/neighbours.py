@@ -24,7 +24,7 @@ from ihomer.jit import kernel
 Float32Array = npt.NDArray[np.float32]
 
 NEIGHBOURS = 12
-WINDOW = 1500  # learned events that are searched
+WINDOW = 500  # learned events that are searched
 ENTRY_LIMIT = 3 << 15  # non-zeros of the window; it gets shorter where rows are longer
 LABEL_LIMIT = 1 << 18  # positive labels of the window
 STRIDE = 128  # learned events between two looks at the price of age
