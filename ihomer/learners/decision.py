@@ -43,7 +43,16 @@ MAX_ARENA = 1 << 18  # labels in them
 
 
 class Decision(Protocol):
-    """Decides label sets, and learns from the true ones."""
+    """Decides label sets, and learns from the true ones.
+
+    Attributes
+    ----------
+    calibrated
+        Whether it asks for calibrated probabilities, those that are given out, or for the
+        mixture's own.
+    """
+
+    calibrated: bool
 
     @property
     def memory_bytes(self) -> int:
@@ -98,6 +107,9 @@ class ThresholdDecision:
     """Label by label; see `threshold_rows`."""
 
     def __init__(self, kind: int) -> None:
+        # A threshold of one half is meant for the probabilities that a user sees; those that are
+        # learned suit any scale, and the mixture's tells more scores apart.
+        self.calibrated = kind == HALF
         self.kind = kind
         self.state: ThresholdState = empty_thresholds(1)
 
@@ -128,6 +140,8 @@ class ThresholdDecision:
 
 class JointDecision:
     """Whole label sets; see `joint_rows`."""
+
+    calibrated = False  # the mixture's own are surer where label sets differ
 
     def __init__(self) -> None:
         self.state = _empty(2 * STRIDE, 16 * STRIDE, 1)

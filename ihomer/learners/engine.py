@@ -278,15 +278,14 @@ class Engine:
                     for cluster in working
                 ]
             )
-        # Calibrated probabilities are what is asked for, and the mixture's decide: as good a guess
-        # at what is on, and surer where label sets differ.
         mixed = np.empty_like(scores)
         self._executor.run(
             [partial(block.finish, segment, mixed, scores, reserve) for block in self.blocks]
         )
+        basis = scores if self._decision.calibrated else mixed
         self._executor.run(
             [
-                partial(self._decision.run, mixed, batch, on),
+                partial(self._decision.run, basis, batch, on),
                 *([partial(self._look, batch, scores, reserve)] if learning else []),
             ]
         )
