@@ -221,3 +221,14 @@ def drift_weight(how: str, t: int, start: int, width: int, period: int) -> float
     if how == "sudden" or t >= start + width:
         return 1.0
     return (t - start + 0.5) / width
+
+
+def fold_rows(rows: list[dict[int, float]], columns: int) -> list[dict[int, float]]:
+    """Rows, by column, with the columns modulo `columns`."""
+    found = []
+    for row in rows:
+        folded: dict[int, float] = {}
+        for j in sorted(row):
+            folded[j % columns] = folded.get(j % columns, 0.0) + row[j]
+        found.append(folded)
+    return found

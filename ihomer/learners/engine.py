@@ -116,7 +116,7 @@ class Engine:
         self._nursery_works = True  # from the stride after the first birth in it
         self._apart = False  # label sets have come to lie across clusters since the last stride
         self._duty = Duty(self._base)
-        self._most_columns = 1 << 62
+        self._most_columns = self._affordable(0)
         self._roomy = (-1, -1)  # columns and labels that there is room for
         self._room(0, 0)
 
@@ -204,21 +204,12 @@ class Engine:
         if self._dense is not None:
             self._dense.make_room(columns)
         if self._gains is not None:
-            self._gains.make_room(min(columns, self._most_columns))
+            self._gains.make_room(min(columns, self._most_columns), self._most_columns)
         slots = self._dense.slots if self._dense is not None else 0
         while len(self.blocks) * WIDTH < labels:
             block = LabelBlock(len(self.blocks), self.settings.seed, self.settings.without)
             block.begin_like(self.blocks[0])
             self.blocks.append(block)
-        cells = LINEAR_SHARE * self.settings.max_memory_mb * 2**20 / CELL_BYTES
-        # Block by block with room to grow; rounded down to a power of two, for `folded`.
-        width = sum(block.width(labels) for block in self.blocks)
-        most = max(FEWEST_COLUMNS, 1 << (int(cells / width).bit_length() - 1))
-        if most < self._most_columns:
-            self._most_columns = most
-            if columns > most:
-                for block in self.blocks:
-                    block.fold(most)
         for block in self.blocks:
             block.make_room(min(columns, self._most_columns), self._most_columns, slots, labels)
 
@@ -237,22 +228,22 @@ class Engine:
         neighbours = self._neighbours if self._at_work("neighbours") else None
         if neighbours is not None and learning:
             neighbours.make_room(scaled, batch, columns)
+        raw, narrow = raw_rows(batch), scaled
+        if columns > self._most_columns:
+            raw, narrow = (folded(rows, self._most_columns) for rows in (raw, scaled))
         shared = _Shared()
         work: list[Callable[[], None]] = []
         if neighbours is not None:
             work.append(partial(shared.search, neighbours, scaled, batch))
         if self._gains is not None and self._at_work("ridge"):
-            work.append(partial(shared.gain, self._gains, scaled, batch))
+            work.append(partial(shared.gain, self._gains, narrow, batch))
         if self._dense is not None and self._at_work("net"):
             work.append(partial(shared.condense, self._dense, batch))
         self._executor.run(work)
-        raw = raw_rows(batch)
-        if columns > self._most_columns:
-            raw, scaled = (folded(rows, self._most_columns) for rows in (raw, scaled))
         segment = Segment(
             batch,
             raw,
-            scaled,
+            narrow,
             neighbours,
             shared.found,
             shared.gains,
@@ -293,6 +284,13 @@ class Engine:
     def _at_work(self, expert: str) -> bool:
         """Whether an expert works in the present stride."""
         return self._duty.at_work(expert, self.n_learned)
+
+    def _affordable(self, labels: int) -> int:
+        """Columns, a power of two for `folded`, that linear experts have memory for."""
+        cells = LINEAR_SHARE * self.settings.max_memory_mb * 2**20 / CELL_BYTES
+        # Block by block with room to grow.
+        width = sum(block.width(labels) for block in self.blocks)
+        return max(FEWEST_COLUMNS, 1 << (int(cells / width).bit_length() - 1))
 
     # What changes at strides.
 
@@ -358,6 +356,17 @@ class Engine:
             # The encoder may have read further than the learner has learned.
             self._repartition(list(names()[: len(self._cluster_of)]))
         self._nursery_works = not self.clusters or len(self.nursery.members) > 0
+        self._share_columns()
+
+    def _share_columns(self) -> None:
+        """Let features share columns of the linear experts where labels have become too many."""
+        most = self._affordable(len(self._cluster_of))
+        if most >= self._most_columns:
+            return
+        self._most_columns = most
+        self._roomy = (-1, -1)
+        for part in (*self.blocks, *([] if self._gains is None else [self._gains])):
+            part.fold(most)
 
     def _repartition(self, names: Sequence[str]) -> None:
         if not self._partitioner.refit(names):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
 from ihomer.learners.arrays import grown, nbytes
+from ihomer.learners.kernels.folding import fold_rows
 from ihomer.learners.kernels.scaling import STRIDE, empty_state, scale_rows
 
 RAW_LIMIT = 10.0  # a raw value further out moves a linear model no further
@@ -48,8 +49,13 @@ def raw_rows(batch: Batch) -> Rows:
 
 
 def folded(rows: Rows, columns: int) -> Rows:
-    """The same rows where features share `columns` columns, a power of two."""
-    return rows._replace(indices=rows.indices & np.int32(columns - 1))
+    """The same rows where features share `columns` columns, see `fold_rows`."""
+    out = Rows(
+        np.empty_like(rows.indptr), np.empty_like(rows.indices), np.empty_like(rows.values)
+    )
+    fold_rows(*rows, columns, *out)
+    written = out.indptr[-1]
+    return out._replace(indices=out.indices[:written], values=out.values[:written])
 
 
 class Scaler:

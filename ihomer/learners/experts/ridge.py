@@ -19,6 +19,7 @@ from ihomer.learners.kernels.ridge import (
     PRIOR_VARIANCE,
     GainState,
     StepState,
+    choose_block,
     gain_rows,
     gain_steps,
 )
@@ -64,15 +65,39 @@ class Gains:
         """Bytes held by the matrix and the counts."""
         return nbytes(self.state)
 
-    def make_room(self, columns: int) -> None:
-        """Grow, geometrically, to `columns` columns."""
+    def make_room(self, columns: int, most: int | None = None) -> None:
+        """Grow, geometrically, to `columns` columns, at most `most`."""
         old = self.state
         n, room = len(old.place), len(old.block)
         if columns <= n:
             return
-        columns = max(columns, n + n // 2, 64)
+        columns = geometric(columns, n, most)
         room = max(room, min(self._largest, padded(columns + 1)))
         self.state = grown(old, _empty_gains(columns, room))
+
+    def fold(self, columns: int) -> None:
+        """Keep the first `columns` columns; what those behind have counted is added to theirs.
+
+        Those of the block that are not kept leave it, and the most frequent take their places.
+        The number of events learned is a multiple of `PENDING`.
+        """
+        old = self.state
+        n = len(old.place)
+        if n <= columns:
+            return
+        seen, energy = old.seen.copy(), old.energy.copy()
+        old.energy[columns:] = 0.0
+        choose_block(old)
+        for first in range(columns, n, columns):
+            part = slice(0, min(columns, n - first))
+            seen[part] += seen[first : first + columns]
+            energy[part] += energy[first : first + columns]
+        self.state = old._replace(
+            place=old.place[:columns].copy(),
+            variance=old.variance[:columns].copy(),
+            seen=seen[:columns].copy(),
+            energy=energy[:columns].copy(),
+        )
 
     def run(self, rows: Rows, labelled: BoolArray) -> GainRows:
         """Gains of the labelled rows, which are learned; see `gain_rows`."""
