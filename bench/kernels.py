@@ -1,8 +1,9 @@
 """Where the time goes: microseconds per event in each compiled kernel, and outside of them all.
 
-In: names of streams. Out: a table. Every kernel that Python calls is timed where it is called, on
-the clock of the thread, so that a busy machine changes little; what a kernel calls itself is part
-of it. What is left over is Python: cutting, dispatching, allocating.
+In: names of streams. Out: a table, with ``--markdown`` the page of the documentation, too. Every
+kernel that Python calls is timed where it is called, on the clock of the thread, so that a busy
+machine changes little; what a kernel calls itself is part of it. What is left over is Python:
+cutting, dispatching, allocating.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bench.command import positive
 from bench.learners import IHOMER, parse_learner
 from bench.passes import Pass
 from bench.streams import Stream
+from ihomer.connectors.datasets.atomic import write_whole
 from ihomer.stream.assemble import warm_up
 
 DEFAULT = ("flags", "yeast", "20ng", "bibtex", "delicious")
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("--streams", default=",".join(DEFAULT))
     parser.add_argument("--learner", default=IHOMER)
     parser.add_argument("--passes", type=positive, default=3)
+    parser.add_argument("--markdown", type=Path, help="write the page docs/kernels.md there")
     arguments = parser.parse_args()
     warm_up()
     streams = arguments.streams.split(",")
@@ -44,7 +47,13 @@ def main() -> None:
         profile(Stream(name, arguments.data), arguments.learner, arguments.passes)
         for name in streams
     ]
-    print_kernels(streams, columns, Console())
+    rows = table_rows(columns)
+    table = Table("µs per event", *streams)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    if arguments.markdown is not None:
+        write_whole(arguments.markdown, markdown(streams, rows).encode())
 
 
 @contextmanager
@@ -89,7 +98,7 @@ def profile(stream: Stream, learner: str, passes: int) -> dict[str, float]:
     found: dict[str, list[float]] = defaultdict(list)
     for _ in range(passes):
         run = Pass(stream, parse_learner(learner), 0, 1e9)
-        batches = list(stream.batches(run.encoder, 64))
+        batches = list(stream.batches(run.encoder, parse_learner(learner).batch_size))
         spent: dict[str, float] = defaultdict(float)
         with timed_kernels(spent):
             start = time.thread_time()
@@ -101,17 +110,38 @@ def profile(stream: Stream, learner: str, passes: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def print_kernels(streams: list[str], columns: list[dict[str, float]], out: Console) -> None:
-    """A row for each kernel, the dearest first."""
+def table_rows(columns: list[dict[str, float]]) -> list[list[str]]:
+    """A row for each kernel, the dearest first, and the sum."""
     names = sorted(
         {name for column in columns for name in column},
         key=lambda name: -sum(column.get(name, 0.0) / sum(column.values()) for column in columns),
     )
-    table = Table("µs per event", *streams)
-    for name in names:
-        table.add_row(name, *(f"{column.get(name, 0.0):.2f}" for column in columns))
-    table.add_row("all", *(f"{sum(column.values()):.1f}" for column in columns))
-    out.print(table)
+    rows = [[name, *(f"{column.get(name, 0.0):.2f}" for column in columns)] for name in names]
+    return [*rows, ["all", *(f"{sum(column.values()):.1f}" for column in columns)]]
+
+
+def markdown(streams: list[str], rows: list[list[str]]) -> str:
+    """The page.
+
+    >>> print(markdown(["yeast"], [["mix_rows", "2.10"], ["all", "2.1"]]).splitlines()[-1])
+    | all | 2.1 |
+    """
+    lines = [
+        "# Where the time goes",
+        "",
+        "Microseconds per event of predicting and learning, by kernel, scoring included",
+        "(`tally_batch`); one thread, on the thread's own clock, the median of several passes over",
+        "the whole stream from its first event. Made by",
+        f"`python -m bench.kernels --data FOLDER --streams {','.join(streams)} --markdown FILE`.",
+        "",
+        "What a kernel calls is part of it. `Python` is what is left over: cutting, dispatching,",
+        "allocating; it is larger where a stream is so short that little is ever reused.",
+        "",
+        "| " + " | ".join(["kernel", *streams]) + " |",
+        "|---" * (1 + len(streams)) + "|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -50,9 +50,7 @@ def raw_rows(batch: Batch) -> Rows:
 
 def folded(rows: Rows, columns: int) -> Rows:
     """The same rows where features share `columns` columns, see `fold_rows`."""
-    out = Rows(
-        np.empty_like(rows.indptr), np.empty_like(rows.indices), np.empty_like(rows.values)
-    )
+    out = Rows(np.empty_like(rows.indptr), np.empty_like(rows.indices), np.empty_like(rows.values))
     fold_rows(*rows, columns, *out)
     written = out.indptr[-1]
     return out._replace(indices=out.indices[:written], values=out.values[:written])
