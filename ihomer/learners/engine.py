@@ -365,8 +365,10 @@ class Engine:
             return
         self._most_columns = most
         self._roomy = (-1, -1)
-        for part in (*self.blocks, *([] if self._gains is None else [self._gains])):
-            part.fold(most)
+        for block in self.blocks:
+            block.fold(most)
+        if self._gains is not None:
+            self._gains.fold(most)
 
     def _repartition(self, names: Sequence[str]) -> None:
         if not self._partitioner.refit(names):
