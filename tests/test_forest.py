@@ -514,6 +514,23 @@ def test_rearranged_labels_keep_what_is_known_about_them() -> None:
         np.testing.assert_allclose(second[:200, 1 + place], first[2000:2200, 1 + c], atol=1e-5)
 
 
+def test_a_derived_forest_leaves_the_other_one_as_it_was() -> None:
+    stream = generated(900, 6, 4, 13)
+    plain, source = Forest(4), Forest(4)
+    for forest in (plain, source):
+        run(forest, as_batch(stream[:600]), 4, 6)
+    order = np.array([3, 1], dtype=np.int32)
+    new = source.derived(order, np.zeros(2))
+    run(new, batch_of([(x, {0}) for x, _ in stream[:300]], [2] * 301), 2, 6)
+    rest = batch_of(stream[600:], [4] * 301)
+    assert (run(source, rest, 4, 6)[0] == run(plain, rest, 4, 6)[0]).all()
+    # It has what the same forest has that is rearranged.
+    again = source.derived(order, np.zeros(2))
+    source.rearrange(order, np.zeros(2))
+    rest = batch_of([(x, {1}) for x, _ in stream[:300]], [2] * 301)
+    assert (run(again, rest, 2, 6)[0] == run(source, rest, 2, 6)[0]).all()
+
+
 def test_a_cluster_may_grow_past_its_room() -> None:
     stream = generated(300, 6, 2, 19)
     forest = Forest(3)

@@ -199,10 +199,20 @@ def adwin_update_many(
     min_length: int,
     grace: int,
     alarms: BoolArray,
-) -> None:
-    """`adwin_update` for each of `values` in turn; the results go into `alarms`."""
+) -> int:
+    """`adwin_update` for each of `values` in turn; the results go into `alarms`.
+
+    The number of alarms is returned, or -1 - the first place of a number that is not finite:
+    nothing has been added then.
+    """
+    for t in range(values.shape[0]):
+        if not math.isfinite(values[t]):
+            return -1 - t
+    found = 0
     for t in range(values.shape[0]):
         alarms[t] = adwin_update(window, values[t], delta, clock, min_length, grace)
+        found += int(alarms[t])
+    return found
 
 
 class Alarm(NamedTuple):
@@ -363,12 +373,8 @@ class ADWIN(base.DriftDetector):
         UsageError
             A value is NaN or infinite; none has been added then.
         """
-        finite = np.isfinite(values)
-        if not finite.all():
-            at = int(np.flatnonzero(~finite)[0])
-            raise UsageError(f"values[{at}]: found {values[at]}, accepted: finite numbers")
         alarms = np.zeros(len(values), dtype=np.bool_)
-        adwin_update_many(
+        found = adwin_update_many(
             self._window,
             values,
             self.delta,
@@ -377,6 +383,9 @@ class ADWIN(base.DriftDetector):
             self.grace_period,
             alarms,
         )
-        self._n_detections += int(np.count_nonzero(alarms))
+        if found < 0:
+            at = -1 - found
+            raise UsageError(f"values[{at}]: found {values[at]}, accepted: finite numbers")
+        self._n_detections += found
         self._drift_detected = bool(len(alarms)) and bool(alarms[-1])
         return alarms

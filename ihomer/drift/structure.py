@@ -112,7 +112,11 @@ class StructureMonitor:
         """
         shares = np.empty(len(y_indptr) - 1)
         count = pair_shares(y_indptr, y_indices, cluster_of, shares)
-        return bool(self._detector.update_many(shares[:count]).any())
+        if count == 0:
+            return False
+        before = self._detector.n_detections
+        self._detector.update_many(shares[:count])
+        return self._detector.n_detections > before
 
     def reset(self) -> None:
         """Start anew: the partition has changed, so earlier shares compare with nothing."""

@@ -9,13 +9,16 @@ State = TypeVar("State", bound=tuple[Any, ...])
 
 def nbytes(state: tuple[Any, ...]) -> int:
     """Bytes held by the arrays of `state`."""
-    return sum(int(array.nbytes) for array in state)
+    return sum([array.nbytes for array in state])
 
 
 def grown(old: State, new: State) -> State:
     """`new`, whose arrays are at least as large on every axis, with `old` in their first corner."""
     for source, target in zip(old, new, strict=True):
-        target[tuple(slice(0, length) for length in source.shape)] = source
+        if source.ndim == 1:
+            target[: len(source)] = source
+        elif source.size:
+            target[tuple([slice(0, length) for length in source.shape])] = source
     return new
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from ihomer.instances import Batch, BoolArray, FloatArray, IntArray
+from ihomer.instances import BoolArray, FloatArray, IntArray
 from ihomer.learners.arrays import begin_like, grown, nbytes
 from ihomer.learners.experts.linear import LinearExpert, padded
 from ihomer.learners.experts.network import NetworkExpert
@@ -20,6 +20,7 @@ from ihomer.learners.experts.ridge import RidgeExpert
 from ihomer.learners.kernels.calibration import calibrate_rows, empty_calibration
 from ihomer.learners.kernels.linear import Float32Array
 from ihomer.learners.kernels.mixture import empty_mixture, mix_rows
+from ihomer.learners.kernels.rows import write_rows
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.kernels.trivial import empty_trivial, trivial_rows
 from ihomer.learners.segment import OUTER, Segment
@@ -32,6 +33,7 @@ LINEAR = {
 }
 CELL_BYTES = 12  # of a column and label in the linear experts
 EXPERTS = (*LINEAR, "ridge", "neighbours", "net", *OUTER, "priors", "persistence")
+RIDGE, NEIGHBOURS, NET, FOREST, PATH, PRIORS, PERSISTENCE = range(len(LINEAR), len(EXPERTS))
 
 
 class LabelBlock:
@@ -51,6 +53,7 @@ class LabelBlock:
         self.first = number * WIDTH
         self.count = 0
         self._on: BoolArray = np.array([name not in without for name in EXPERTS])
+        self._all_on = bool(self._on.all())
         self._active = self._on.copy()
         self._stacking = "stacking" not in without
         self._calibrated = "calibration" not in without
@@ -83,8 +86,12 @@ class LabelBlock:
     @property
     def losses(self) -> FloatArray:
         """Fading log-loss of each expert, summed over the labels; infinite for one that is off."""
-        found = self.mixture.losses[:, : 1 + self.count].sum(axis=1, dtype=np.float64)
-        return np.where(self._on, found, np.inf)
+        found: FloatArray = np.add.reduce(
+            self.mixture.losses[:, : 1 + self.count], axis=1, dtype=np.float64
+        )
+        if not self._all_on:
+            found[~self._on] = np.inf
+        return found
 
     @property
     def priors(self) -> FloatArray:
@@ -112,34 +119,65 @@ class LabelBlock:
         if self.net is not None:
             self.net.make_room(slots, self.count)
 
-    def begin(self, segment: Segment, linear: Collection[str]) -> None:
-        """Run the linear experts over a segment, those named by `linear` and `ridge`.
+    def begin(self, segment: Segment) -> None:
+        """Run what asks for nothing but rows: the first-order linear experts."""
+        batch = segment.batch
+        active = self._active
+        active[:] = self._on
+        for number, (name, expert) in enumerate(self.linear.items()):
+            active[number] = name in segment.linear
+            if name in segment.linear:
+                rows = getattr(segment, LINEAR[name][0])
+                labels, position_of = self._labels(batch.n_labels)
+                out = self.logits(number, len(batch))
+                expert.run(rows, batch, labels, position_of, out)
 
-        The second-order one's logits go into ``segment.base``, too, before the clusters run;
-        while it rests, the first one's.
+    def step(self, segment: Segment) -> None:
+        """Run the second-order linear expert, after `begin`, with ``segment.gains``.
+
+        Its logits go into ``segment.base``; while it rests, the first one's.
         """
         batch = segment.batch
-        labels, position_of = self._labels(batch.n_labels)
-        at = dict(zip(EXPERTS, self._logits[:, : len(batch)], strict=True))
-        self._active[:] = self._on
         base = None
-        for name, expert in self.linear.items():
-            self._active[EXPERTS.index(name)] = name in linear
-            if name in linear:
-                rows = getattr(segment, LINEAR[name][0])
-                expert.run(rows, batch, labels, position_of, at[name])
-                base = at[name]
-        self._active[EXPERTS.index("ridge")] &= segment.gains is not None
-        self._active[EXPERTS.index("forest")] &= segment.growing
-        self._active[EXPERTS.index("path")] &= segment.growing and segment.correcting
+        if segment.linear:
+            base = self.logits(EXPERTS.index(segment.linear[-1]), len(batch))
         if self.ridge is not None and segment.gains is not None:
-            self.ridge.run(segment.scaled, segment.gains, batch, labels, position_of, at["ridge"])
-            base = at["ridge"]
-        if base is None:
+            labels, position_of = self._labels(batch.n_labels)
+            base = self.logits(RIDGE, len(batch))
+            self.ridge.run(segment.scaled, segment.gains, batch, labels, position_of, base)
+        else:
+            self._active[RIDGE] = False
+        if base is None or segment.alone or not segment.growing:
             return
         segment.base[:, 1 + self.first : 1 + self.first + self.count] = base[:, 1 : 1 + self.count]
         if self.first == 0:
             segment.base[:, 0] = base[:, 0]
+
+    def ask(self, segment: Segment) -> None:
+        """Run the trivial experts and the network, and ask the neighbours, after `begin`."""
+        batch = segment.batch
+        at = self._logits[:, : len(batch)]
+        trivial_rows(
+            batch.y_indptr,
+            batch.y_indices,
+            batch.labelled,
+            self.first,
+            self.trivial,
+            at[PRIORS],
+            at[PERSISTENCE],
+        )
+        if segment.dense is None:
+            self._active[NET] = False
+        elif self.net is not None:
+            self.net.run(segment.dense, batch, at[NET])
+        if segment.neighbours is None or segment.found is None:
+            self._active[NEIGHBOURS] = False
+        else:
+            segment.neighbours.vote(segment.found, self.first, at[PRIORS], at[NEIGHBOURS])
+
+    def logits(self, expert: int | slice, n: int) -> Float32Array:
+        """Where an expert's logits of `n` events stand, or some experts': (..., n, positions)."""
+        return self._logits[expert, :n]
 
     def _labels(self, labels: int) -> tuple[IntArray, IntArray]:
         """The block's label ids, and the position in the block of each of `labels` ids, or -1."""
@@ -152,41 +190,32 @@ class LabelBlock:
     def finish(
         self, segment: Segment, mixed: FloatArray, scores: FloatArray, reserve: FloatArray
     ) -> None:
-        """Run the other experts, after `begin` and the clusters, and mix them all.
+        """Mix all experts, after `begin`, `step`, `ask` and the clusters.
 
         Parameters
         ----------
         segment
             Of n events.
         mixed, scores
-            float64 (n, labels): probabilities are written for this block's labels, NaN where they
-            were not known at the event: the mixture's, and calibrated ones.
+            float64 (n, labels): probabilities are written for this block's labels: the mixture's,
+            and calibrated ones, these with NaN where a label was not known at the event.
         reserve
             float64 (n,): the probability of a label that has never been on; written by block 0.
         """
         batch = segment.batch
         n = len(batch)
-        at = dict(zip(EXPERTS, self._logits[:, :n], strict=True))
+        at = self._logits[:, :n]
         active = self._active
-        active[EXPERTS.index("neighbours")] &= segment.found is not None
-        active[EXPERTS.index("net")] &= segment.dense is not None
-        if self.net is not None and segment.dense is not None:
-            self.net.run(segment.dense, batch, at["net"])
-        for name, outer in zip(OUTER, segment.outer, strict=True):
-            if active[EXPERTS.index(name)]:
-                at[name][:, 0] = outer[:n, 0]
-                at[name][:, 1 : 1 + self.count] = outer[:n, 1 + self.first :][:, : self.count]
-        trivial_rows(
-            batch.y_indptr,
-            batch.y_indices,
-            batch.labelled,
-            self.first,
-            self.trivial,
-            at["priors"],
-            at["persistence"],
-        )
-        if segment.neighbours is not None and segment.found is not None:
-            segment.neighbours.vote(segment.found, self.first, at["priors"], at["neighbours"])
+        if not segment.growing:
+            active[FOREST] = active[PATH] = False
+        elif not segment.correcting:
+            active[PATH] = False
+        if segment.growing and not segment.alone:
+            for expert, outer in zip((FOREST, PATH), segment.outer, strict=True):
+                if active[expert]:
+                    at[expert, :, 0] = outer[:, 0]
+                    own = outer[:, 1 + self.first : 1 + self.first + self.count]
+                    at[expert, :, 1 : 1 + self.count] = own
         mix_rows(
             self._logits,
             active,
@@ -200,7 +229,7 @@ class LabelBlock:
             self._out,
         )
         out = self._out[:n]
-        self._write(out, batch, mixed)
+        mixed[:, self.first : self.first + self.count] = out[:, 1 : 1 + self.count]
         if self._calibrated:
             calibrate_rows(
                 batch.y_indptr,
@@ -211,15 +240,9 @@ class LabelBlock:
                 self.calibration,
                 out,
             )
-        self._write(out, batch, scores)
+        write_rows(out, batch.known, self.first, self.count, scores)
         if self.first == 0:
             reserve[:] = out[:, 0]
-
-    def _write(self, out: Float32Array, batch: Batch, scores: FloatArray) -> None:
-        part = scores[:, self.first : self.first + self.count]
-        part[...] = out[:, 1 : 1 + self.count]
-        if batch.known[0] < self.first + self.count:
-            part[batch.known[:-1, None] <= self._labels(batch.n_labels)[0]] = np.nan
 
     def begin_like(self, other: LabelBlock) -> None:
         """Know what `other` knows of labels that were never on."""

@@ -1,4 +1,4 @@
-"""One cluster of labels: its trees, the regression along their paths, and its detector.
+"""One cluster of labels: its trees, and the regression along their paths.
 
 In: a segment of events. Out: logits for the cluster's labels. Clusters share nothing, so they run
 on threads.
@@ -6,18 +6,27 @@ on threads.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from ihomer.drift.watch import Watch
 from ihomer.instances import BoolArray, FloatArray, IntArray
-from ihomer.learners.experts.forest import Forest, SplitTest
+from ihomer.learners.experts.forest import Forest, Paths, SplitTest
 from ihomer.learners.experts.path import PathRegression
+from ihomer.learners.kernels.linear import Float32Array
 from ihomer.learners.segment import OUTER, Segment
 
 FOREST, PATH = range(len(OUTER))
+
+
+class _Grown(NamedTuple):
+    """What is known between `grow` and `correct`: paths, nodes that are gone, room for logits."""
+
+    paths: Paths
+    gone: IntArray
+    out: Float32Array
+    whole: bool  # `out` is the segment's own
 
 
 class Cluster:
@@ -42,7 +51,8 @@ class Cluster:
         without: Collection[str] = (),
     ) -> None:
         self.members = members
-        self.watch = Watch()
+        self._position_of = np.zeros(0, dtype=np.int32)
+        self._grown: _Grown | None = None
         self.forest: Forest | None = None
         self.path: PathRegression | None = None
         if not {"forest", "path"} <= set(without):
@@ -56,8 +66,8 @@ class Cluster:
         """Bytes held by the arrays."""
         return sum(part.memory_bytes for part in (self.forest, self.path) if part is not None)
 
-    def run(self, segment: Segment, columns: int, *, nursery: bool) -> None:
-        """Predict into ``segment.outer`` at this cluster's labels, then learn the labelled events.
+    def grow(self, segment: Segment, columns: int, *, nursery: bool) -> None:
+        """Let the trees predict, then learn the labelled events; `correct` comes next.
 
         Parameters
         ----------
@@ -72,24 +82,47 @@ class Cluster:
             return
         batch, members = segment.batch, self.members
         n, m = len(batch), len(members)
-        position_of = np.full(batch.n_labels, -1, dtype=np.int32)
-        position_of[members] = np.arange(1, m + 1)
-        places = np.concatenate([np.zeros(1, dtype=np.int32), members + 1])
+        position_of = self._positions(batch.n_labels)
         self.forest.make_room(columns, m)
-        out = np.empty((2, n, 1 + m), dtype=np.float32)
+        # Where all labels are together, everything already stands where it belongs.
+        whole = segment.alone and nursery and m == batch.n_labels
+        out = segment.outer if whole else np.empty((2, n, 1 + m), dtype=np.float32)
         paths, gone = self.forest.run(batch, members, position_of, out[FOREST])
-        if self.path is not None and not segment.correcting:
+        self._grown = _Grown(paths, gone, out, whole)
+
+    def correct(self, segment: Segment, *, nursery: bool) -> None:
+        """After `grow` and the linear experts: correct these along the paths, then learn.
+
+        What trees and corrections say goes into ``segment.outer`` at this cluster's labels.
+        """
+        if self.forest is None or self._grown is None:
+            return
+        batch, members = segment.batch, self.members
+        paths, gone, out, whole = self._grown
+        self._grown = None
+        places = np.concatenate([np.zeros(1, dtype=np.int32), members + 1])
+        if self.path is not None:
+            if segment.correcting:
+                self.path.make_room(self.forest.nodes, len(members))
+                # In C order, as the kernel expects.
+                base = segment.base if whole else np.take(segment.base, places, axis=1)
+                position_of = self._positions(batch.n_labels)
+                self.path.run(paths, base, batch, members, position_of, out[PATH])
             self.path.forget_nodes(gone)
-        elif self.path is not None:
-            self.path.make_room(self.forest.nodes, m)
-            base = np.take(segment.base, places, axis=1)  # in C order, as the kernel expects
-            self.path.run(paths, base, batch, members, position_of, out[PATH])
-            self.path.forget_nodes(gone)
+        if whole:
+            return
         first = 0 if nursery else 1
         to = places[first:]
         for number, part in enumerate((self.forest, self.path)):
             if part is not None:
-                segment.outer[number][:n, to] = out[number][:, first:]
+                segment.outer[number][:, to] = out[number][:, first:]
+
+    def _positions(self, labels: int) -> IntArray:
+        """The position in the cluster of each of `labels` ids, or -1."""
+        if len(self._position_of) != labels:
+            self._position_of = np.full(labels, -1, dtype=np.int32)
+            self._position_of[self.members] = np.arange(1, 1 + len(self.members))
+        return self._position_of
 
     def inherit(self, sources: Sequence[Cluster], priors: FloatArray, *, trees: bool) -> None:
         """Start with what the present clusters of this one's labels have learned about them.
@@ -100,7 +133,7 @@ class Cluster:
         Parameters
         ----------
         sources
-            The present clusters of the members, at least one.
+            The present clusters of the members, at least one, who all `know_members`.
         priors
             float64 (m,): how often the members are on.
         trees
@@ -108,8 +141,6 @@ class Cluster:
         """
         if self.forest is None:
             return
-        for source in sources:
-            source._know_members()
         shared = [np.isin(self.members, source.members) for source in sources]
         main = max(range(len(sources)), key=lambda i: int(shared[i].sum()))
         if trees:
@@ -122,7 +153,7 @@ class Cluster:
                 own, theirs = self._places(source, there)
                 self.path.inherit(1 + own, source.path, 1 + theirs)
 
-    def _know_members(self) -> None:
+    def know_members(self) -> None:
         """Make room for labels that were born while the trees rested."""
         if self.forest is not None:
             self.forest.make_room(0, len(self.members))
@@ -139,9 +170,8 @@ class Cluster:
         own, theirs = self._places(source, shared)
         positions = np.zeros(len(self.members), dtype=np.int32)
         positions[own] = 1 + theirs
-        self.forest = copy.deepcopy(source.forest)
-        if self.forest is not None:
-            self.forest.rearrange(positions, priors)
+        if source.forest is not None:
+            self.forest = source.forest.derived(positions, priors)
         if self.path is not None and source.path is not None:
             self.path.make_room(source.path.linear.columns, len(self.members))
             zero = np.zeros(1, dtype=np.int32)

@@ -25,6 +25,7 @@ from ihomer.learners.kernels.joint import (
     JointState,
     joint_rows,
 )
+from ihomer.learners.kernels.rows import enter_hashes
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.kernels.thresholds import (
     HALF,
@@ -144,7 +145,7 @@ class JointDecision:
     calibrated = False  # the mixture's own are surer where label sets differ
 
     def __init__(self) -> None:
-        self.state = _empty(2 * STRIDE, 16 * STRIDE, 1)
+        self.state = _empty(4 * STRIDE, 16 * STRIDE, 1)
         self.state.numbers[WEIGHT] = 1.0
         self.state.numbers[SHARE] = 0.5
         self.state.numbers[ALPHA] = 0.7
@@ -160,7 +161,7 @@ class JointDecision:
 
     def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
         """See `Decision.run`."""
-        self._make_room(int(batch.labelled.sum()), len(batch.y_indices), batch.n_labels)
+        self._make_room(len(batch), len(batch.y_indices), batch.n_labels)
         joint_rows(
             scores, batch.y_indptr, batch.y_indices, batch.labelled, batch.known, self.state, on
         )
@@ -195,22 +196,20 @@ class JointDecision:
             getattr(new, name)[:n] = getattr(old, name)[kept]
         ends = np.cumsum(old.size[kept], dtype=np.int64)
         new.start[:n] = ends - old.size[kept]
-        for number, (start, size) in enumerate(zip(old.start[kept], old.size[kept], strict=True)):
-            begin = int(new.start[number])
-            new.arena[begin : begin + size] = old.arena[start : start + size]
-        number_of = {int(number): i for i, number in enumerate(kept)}
-        top = [number_of[int(number)] for number in old.top[: old.sizes[2]] if number in number_of]
+        used = int(ends[-1]) if n else 0
+        # Of each label in the arena: where its set was, and its place in the set.
+        shift = np.repeat(old.start[kept] - new.start[:n], old.size[kept])
+        new.arena[:used] = old.arena[np.arange(used) + shift]
+        number_of = np.full(int(old.sizes[0]), -1, dtype=np.int32)
+        number_of[kept] = np.arange(n)
+        top = number_of[old.top[: old.sizes[2]]]
+        top = top[top >= 0]
         new.top[: len(top)] = top
         new.rank[top] = np.arange(len(top))
-        new.sizes[:] = n, ends[-1] if n else 0, len(top), old.sizes[3]
+        new.sizes[:] = n, used, len(top), old.sizes[3]
         new.on[:] = old.on
         new.numbers[:] = old.numbers
-        mask = len(new.slots) - 1
-        for number, value in enumerate(new.hashes[:n].tolist()):
-            slot = value & mask
-            while new.slots[slot] >= 0:
-                slot = (slot + 1) & mask
-            new.slots[slot] = number
+        enter_hashes(new.hashes, n, new.slots)
         self.state = new
 
 

@@ -6,11 +6,9 @@ that begins. It is here so that an expert is not paid for in full while others k
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from ihomer.instances import FloatArray
 from ihomer.learners.block import EXPERTS
 from ihomer.learners.kernels.mixture import FADING
 from ihomer.learners.kernels.scaling import STRIDE
@@ -27,6 +25,7 @@ EVERY = 8
 FOREST_IN_REACH, PATH_MUST_GAIN = 1.03, 0.98
 FIRST_REST = STRIDE  # learned events before which none rests
 TRIAL_FADING = 0.8  # of the losses compared, per stride with all experts at work
+_STRIDE_FADING = float(FADING**STRIDE)
 
 
 class Duty:
@@ -47,14 +46,14 @@ class Duty:
         self.resting: set[str] = set()
         self._base = base
         # Sums over labels of each expert's loss: fading; and in strides where all were at work.
-        self._losses = np.zeros(len(EXPERTS))
-        self._trial = np.zeros(len(EXPERTS))
+        self._losses = [0.0] * len(EXPERTS)
+        self._trial = [0.0] * len(EXPERTS)
 
     def at_work(self, expert: str, learned: int) -> bool:
         """Whether an expert works after `learned` events."""
         return expert not in self.resting or learned // STRIDE % EVERY == 0
 
-    def adapt(self, learned: int, weights: Mapping[str, float], losses: FloatArray) -> None:
+    def adapt(self, learned: int, weights: Mapping[str, float], losses: Sequence[float]) -> None:
         """Decide anew, at the end of a stride.
 
         Parameters
@@ -64,20 +63,23 @@ class Duty:
         weights
             Of each expert in the mixture.
         losses
-            float64 (experts,): log-losses that fade by `FADING` per event, as in `EXPERTS`;
-            infinite for one that is switched off.
+            Log-losses that fade by `FADING` per event, as in `EXPERTS`; infinite for one that is
+            switched off.
         """
         # While it rests, an expert's loss follows the mixture's and says nothing about it.
         if not self.resting or (learned // STRIDE - 1) % EVERY == 0:
             # What is infinite stays so.
-            self._trial = TRIAL_FADING * self._trial + (losses - FADING**STRIDE * self._losses)
-        self._losses = np.where(np.isfinite(losses), losses, 0.0)
+            self._trial = [
+                TRIAL_FADING * trial + (loss - _STRIDE_FADING * before)
+                for trial, loss, before in zip(self._trial, losses, self._losses, strict=True)
+            ]
+        self._losses = [loss if math.isfinite(loss) else 0.0 for loss in losses]
         if learned < FIRST_REST:
             return
         shares = dict(weights)
         shares[self._base] += shares["path"]
         self.resting = {name for name in RESTING if shares[name] < RESTS_BELOW}
-        trial = dict(zip(EXPERTS, self._trial.tolist(), strict=True))
+        trial = dict(zip(EXPERTS, self._trial, strict=True))
         forest, path = (trial.pop(name) for name in OUTER)
         best = min(trial.values())
         if forest > FOREST_IN_REACH * best and path > PATH_MUST_GAIN * best:

@@ -16,23 +16,33 @@ from typing import NamedTuple
 import numpy as np
 
 from ihomer.drift.structure import StructureMonitor
-from ihomer.drift.watch import Watch
-from ihomer.instances import Batch, BoolArray, FloatArray, IntArray
-from ihomer.learners.block import CELL_BYTES, EXPERTS, LINEAR, WIDTH, LabelBlock
+from ihomer.drift.watch import Watches
+from ihomer.instances import Batch, BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.learners.block import (
+    CELL_BYTES,
+    EXPERTS,
+    FOREST,
+    LINEAR,
+    PATH,
+    RIDGE,
+    WIDTH,
+    LabelBlock,
+)
 from ihomer.learners.cluster import Cluster
 from ihomer.learners.decision import make_decision
 from ihomer.learners.duty import Duty
 from ihomer.learners.executor import Executor
 from ihomer.learners.experts.forest import SplitTest
-from ihomer.learners.experts.neighbours import Found, NeighbourExpert
-from ihomer.learners.experts.network import DenseFeatures, DenseRows
-from ihomer.learners.experts.ridge import GainRows, Gains
+from ihomer.learners.experts.neighbours import NeighbourExpert
+from ihomer.learners.experts.network import DenseFeatures
+from ihomer.learners.experts.ridge import Gains
 from ihomer.learners.kernels.elementary import LOGIT_CLIP
+from ihomer.learners.kernels.linear import Float32Array
 from ihomer.learners.kernels.losses import cluster_losses
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.partition.base import Partitioner
 from ihomer.learners.partition.jaccard import JaccardPartitioner
-from ihomer.learners.scaling import Rows, Scaler, folded, raw_rows, single_precision
+from ihomer.learners.scaling import Scaler, folded, raw_rows, single_precision
 from ihomer.learners.segment import OUTER, Segment
 
 LINEAR_SHARE = 0.5  # of the memory that linear experts may take; then features share columns
@@ -54,23 +64,6 @@ class Settings(NamedTuple):
     threads: int = 1
     max_memory_mb: float = 512.0
     seed: int = 0
-
-
-class _Shared:
-    """What is computed of a segment's features once for all labels, by work on threads."""
-
-    found: Found | None = None
-    gains: GainRows | None = None
-    dense: DenseRows | None = None
-
-    def search(self, expert: NeighbourExpert, rows: Rows, batch: Batch) -> None:
-        self.found = expert.search(rows, batch)
-
-    def gain(self, expert: Gains, rows: Rows, batch: Batch) -> None:
-        self.gains = expert.run(rows, batch.labelled)
-
-    def condense(self, features: DenseFeatures, batch: Batch) -> None:
-        self.dense = features.transform(batch)
 
 
 class Engine:
@@ -102,6 +95,8 @@ class Engine:
         self.nursery = self._new_cluster(np.zeros(0, dtype=np.int32))
         self.clusters: list[Cluster] = []
         self._cluster_of: IntArray = np.zeros(0, dtype=np.int32)
+        # The nursery's labels, cluster 0, have no place yet: below zero for the monitor.
+        self._places = self._cluster_of - 1
         self._base = "raw" if "ridge" in settings.without else "ridge"
         self._executor = Executor(settings.threads)
         self._scaler = Scaler()
@@ -112,7 +107,7 @@ class Engine:
         self._decision = make_decision(settings.objective, joint="joint" not in off)
         self._partitioner: Partitioner = JaccardPartitioner()
         self._structure = StructureMonitor()
-        self._loss_watch = Watch()
+        self._watches = Watches(1)  # of the nursery, then of the clusters, and of all together
         self._nursery_works = True  # from the stride after the first birth in it
         self._apart = False  # label sets have come to lie across clusters since the last stride
         self._duty = Duty(self._base)
@@ -139,13 +134,16 @@ class Engine:
     @property
     def weights(self) -> dict[str, float]:
         """Recent mean weight of each expert in the mixture, over the labels."""
+        if len(self.blocks) == 1:
+            found = self.blocks[0].mixture.weights.tolist()
+            return dict(zip(EXPERTS, found, strict=True))
         counts = np.array([max(1, block.count) for block in self.blocks], dtype=np.float64)
         weights = np.array([block.mixture.weights for block in self.blocks], dtype=np.float64)
         means = counts @ weights / counts.sum()
         return dict(zip(EXPERTS, means.tolist(), strict=True))
 
     def run(
-        self, batch: Batch, columns: int, names: Names
+        self, batch: Batch, learned: OffsetArray, columns: int, names: Names
     ) -> tuple[FloatArray, BoolArray, FloatArray]:
         """Predict, then learn each event of a batch.
 
@@ -153,6 +151,8 @@ class Engine:
         ----------
         batch
             Of n events; unlabelled ones are predicted only.
+        learned
+            int64 (n,): how many of them are labelled, up to each.
         columns
             Feature columns in use, the batch's included.
         names
@@ -168,27 +168,29 @@ class Engine:
         scores = np.full((n, batch.n_labels), np.nan)
         on = np.zeros((n, batch.n_labels), dtype=np.bool_)
         reserve = np.empty(n)
-        learned = np.cumsum(batch.labelled)
         start = 0
         while start < n:
             before = int(learned[start - 1]) if start else 0
             room = STRIDE - self.n_learned % STRIDE
             # The event that fills the stride is the last one of its segment.
-            stop = min(n, start + STRIDE, int(np.searchsorted(learned, before + room)) + 1)
+            stop = min(n, start + STRIDE, int(learned.searchsorted(before + room)) + 1)
+            gained = int(learned[stop - 1]) - before
             segment = batch if stop - start == n else batch.slice(start, stop)
-            if not segment.labelled.any():
+            if not gained:
                 # Labels that have been encoded but not learned are not known here yet.
                 learned_labels = np.int32(len(self._cluster_of))
                 segment = replace(segment, known=np.minimum(segment.known, learned_labels))
-            # A label that is born later in the batch has no column in this segment, and kernels
-            # are compiled for contiguous arrays.
             width = segment.n_labels
-            part = np.full((stop - start, width), np.nan)
-            decided = np.zeros(part.shape, dtype=np.bool_)
-            self._run_segment(segment, columns, part, decided, reserve[start:stop])
-            scores[start:stop, :width] = part
-            on[start:stop, :width] = decided
-            gained = int(learned[stop - 1]) - before
+            part, decided = scores[start:stop], on[start:stop]
+            if width < batch.n_labels:
+                # A label that is born later in the batch has no column in this segment, and
+                # kernels are compiled for contiguous arrays.
+                part = np.full((stop - start, width), np.nan)
+                decided = np.zeros(part.shape, dtype=np.bool_)
+            self._run_segment(segment, columns, gained > 0, part, decided, reserve[start:stop])
+            if width < batch.n_labels:
+                scores[start:stop, :width] = part
+                on[start:stop, :width] = decided
             self.n_learned += gained
             if gained and self.n_learned % STRIDE == 0:
                 self._adapt(names)
@@ -214,9 +216,14 @@ class Engine:
             block.make_room(min(columns, self._most_columns), self._most_columns, slots, labels)
 
     def _run_segment(
-        self, batch: Batch, columns: int, scores: FloatArray, on: BoolArray, reserve: FloatArray
+        self,
+        batch: Batch,
+        columns: int,
+        learning: bool,
+        scores: FloatArray,
+        on: BoolArray,
+        reserve: FloatArray,
     ) -> None:
-        learning = bool(batch.labelled.any())
         if learning:
             self._room(columns, batch.n_labels)
             self._admit(batch.n_labels)
@@ -228,47 +235,57 @@ class Engine:
         neighbours = self._neighbours if self._at_work("neighbours") else None
         if neighbours is not None and learning:
             neighbours.make_room(scaled, batch, columns)
-        raw, narrow = raw_rows(batch), scaled
+        linear = [name for name in LINEAR if self._at_work(name)]
+        narrow = scaled
         if columns > self._most_columns:
-            raw, narrow = (folded(rows, self._most_columns) for rows in (raw, scaled))
-        shared = _Shared()
-        work: list[Callable[[], None]] = []
-        if neighbours is not None:
-            work.append(partial(shared.search, neighbours, scaled, batch))
-        if self._gains is not None and self._at_work("ridge"):
-            work.append(partial(shared.gain, self._gains, narrow, batch))
-        if self._dense is not None and self._at_work("net"):
-            work.append(partial(shared.condense, self._dense, batch))
-        self._executor.run(work)
+            narrow = folded(scaled, self._most_columns)
+        raw = narrow
+        if "raw" in linear:
+            raw = raw_rows(batch)
+            if columns > self._most_columns:
+                raw = folded(raw, self._most_columns)
+        gains = self._gains if self._at_work("ridge") else None
+        growing, alone = self._at_work("forest"), len(self.blocks) == 1
+        base, outer = self._outer_arrays(len(batch), labels, linear, growing=growing)
         segment = Segment(
             batch,
             raw,
             narrow,
             neighbours,
-            shared.found,
-            shared.gains,
-            shared.dense,
-            self._at_work("forest"),
+            linear,
+            growing,
             self._at_work(self._base),
-            np.zeros((len(batch), 1 + labels), dtype=np.float32),
-            np.zeros((len(OUTER), len(batch), 1 + labels), dtype=np.float32),
+            alone,
+            base,
+            outer,
         )
-        linear = [name for name in LINEAR if self._at_work(name)]
-        self._executor.run([partial(block.begin, segment, linear) for block in self.blocks])
-        if segment.growing:
-            working = self.clusters
-            if self._nursery_works:
-                working = [self.nursery, *working]
-            else:  # as trees say that have seen many events and no label on
-                places = np.concatenate([[0], 1 + self.nursery.members])
-                forest, path = segment.outer
-                forest[:, places], path[:, places] = -LOGIT_CLIP, segment.base[:, places]
-            self._executor.run(
-                [
-                    partial(cluster.run, segment, columns, nursery=cluster is self.nursery)
-                    for cluster in working
-                ]
-            )
+        # In stages, because each needs what others have made of the segment before; within one,
+        # first what takes longest.
+        working = self.clusters if growing else []
+        if growing and self._nursery_works:
+            working = [*working, self.nursery]
+        work: list[Callable[[], None]] = [
+            partial(cluster.grow, segment, columns, nursery=cluster is self.nursery)
+            for cluster in working
+        ]
+        if neighbours is not None:
+            work.append(partial(segment.search, neighbours, scaled))
+        if gains is not None:
+            work.append(partial(segment.gain, gains, narrow))
+        if self._dense is not None and self._at_work("net"):
+            work.append(partial(segment.condense, self._dense))
+        work += [partial(block.begin, segment) for block in self.blocks]
+        self._executor.run(work)
+        self._executor.run([partial(block.step, segment) for block in self.blocks])
+        if growing and not self._nursery_works:  # as trees say that have never seen a label on
+            places = np.concatenate([[0], 1 + self.nursery.members])
+            outer[0][:, places], outer[1][:, places] = -LOGIT_CLIP, base[:, places]
+        work = [
+            partial(cluster.correct, segment, nursery=cluster is self.nursery)
+            for cluster in working
+        ]
+        work += [partial(block.ask, segment) for block in self.blocks]
+        self._executor.run(work)
         mixed = np.empty_like(scores)
         self._executor.run(
             [partial(block.finish, segment, mixed, scores, reserve) for block in self.blocks]
@@ -280,6 +297,22 @@ class Engine:
                 *([partial(self._look, batch, scores, reserve)] if learning else []),
             ]
         )
+
+    def _outer_arrays(
+        self, n: int, labels: int, linear: Sequence[str], *, growing: bool
+    ) -> tuple[Float32Array, Float32Array]:
+        """The segment's `base` and `outer`: a single block's own logits need no copies."""
+        if not growing:
+            return np.zeros((0, 0), dtype=np.float32), np.zeros((len(OUTER), 0, 0), np.float32)
+        base = np.zeros((n, 1 + labels), dtype=np.float32)
+        if len(self.blocks) > 1:
+            return base, np.zeros((len(OUTER), n, 1 + labels), dtype=np.float32)
+        block = self.blocks[0]
+        if self._gains is not None and self._at_work("ridge"):
+            base = block.logits(RIDGE, n)
+        elif linear:
+            base = block.logits(EXPERTS.index(linear[-1]), n)
+        return base, block.logits(slice(FOREST, PATH + 1), n)
 
     def _at_work(self, expert: str) -> bool:
         """Whether an expert works in the present stride."""
@@ -297,8 +330,7 @@ class Engine:
     def _look(self, batch: Batch, scores: FloatArray, reserve: FloatArray) -> None:
         """Feed the detectors and the partitioner."""
         if self.settings.drift:
-            clusters = [self.nursery, *self.clusters]
-            loss = np.zeros((len(batch), len(clusters)))
+            loss = np.zeros((len(batch), 1 + len(self.clusters)))
             counted = np.zeros(loss.shape, dtype=np.int64)
             cluster_losses(
                 scores,
@@ -311,20 +343,16 @@ class Engine:
                 loss,
                 counted,
             )
-            means: FloatArray = loss / np.maximum(counted, 1)
-            for number, cluster in enumerate(clusters):
-                some = counted[:, number] > 0
-                cluster.watch.collect(means[:, number] if some.all() else means[some, number])
-            total, many = loss.sum(axis=1), counted.sum(axis=1)
-            self._loss_watch.collect(total[many > 0] / many[many > 0])
+            self._watches.collect(loss, counted)
         if self.settings.partition:
             self._partitioner.update(batch.y_indptr, batch.y_indices)
-            if self.settings.drift:
-                # The nursery's labels, cluster 0, have no place yet: below zero for the monitor.
-                places = self._cluster_of - 1
-                if self._structure.update(batch.y_indptr, batch.y_indices, places):
-                    latest = self._structure.latest
-                    self._apart |= latest is not None and latest.change < 0
+            if (
+                self.settings.drift
+                and self.clusters
+                and self._structure.update(batch.y_indptr, batch.y_indices, self._places)
+            ):
+                latest = self._structure.latest
+                self._apart |= latest is not None and latest.change < 0
 
     def _admit(self, labels: int) -> None:
         """Put labels born in the coming segment into the nursery."""
@@ -332,19 +360,21 @@ class Engine:
         if labels > old:
             born = np.arange(old, labels, dtype=np.int32)
             self._cluster_of = np.concatenate([self._cluster_of, np.zeros_like(born)])
+            self._places = self._cluster_of - 1
             self.nursery.members = np.concatenate([self.nursery.members, born])
 
     def _adapt(self, names: Names) -> None:
         """Look at the detectors and at the partition."""
         self._decision.adapt()
-        losses = np.sum([block.losses for block in self.blocks], axis=0)
-        self._duty.adapt(self.n_learned, self.weights, losses)
+        losses = self.blocks[0].losses
+        for block in self.blocks[1:]:
+            losses += block.losses
+        self._duty.adapt(self.n_learned, self.weights, losses.tolist())
         refit = False
         if self.settings.drift:
-            for cluster in [self.nursery, *self.clusters]:
-                if cluster.watch.risen():
-                    self.counts["local_alarms"] += 1
-            if self._loss_watch.risen():
+            *local, loss_risen = self._watches.risen()
+            self.counts["local_alarms"] += sum(local)
+            if loss_risen:
                 self.counts["global_alarms"] += 1
                 refit = True
             if self._apart:
@@ -377,13 +407,22 @@ class Engine:
         priors = np.concatenate([block.priors for block in self.blocks])
         # The first partition often has all labels in one cluster: it is the nursery as it was.
         present = [self.nursery, *self.clusters]
+        numbers = {id(cluster): number for number, cluster in enumerate(present)}
         before = {tuple(cluster.members.tolist()): cluster for cluster in present}
-        clusters = [
-            before.get(tuple(group.tolist())) or self._regroup(group, priors) for group in groups
-        ]
         placed = np.concatenate([np.zeros(0, dtype=np.int32), *groups])
         unplaced = np.setdiff1d(np.arange(len(names), dtype=np.int32), placed).astype(np.int32)
-        self.nursery = before.get(tuple(unplaced.tolist())) or self._regroup(unplaced, priors)
+        groups.append(unplaced)
+        for cluster in present:
+            cluster.know_members()
+        made = [before.get(tuple(group.tolist())) for group in groups]
+
+        def make(number: int) -> None:
+            made[number] = self._regroup(groups[number], priors)
+
+        self._executor.run(
+            [partial(make, number) for number, cluster in enumerate(made) if cluster is None]
+        )
+        *clusters, self.nursery = [cluster for cluster in made if cluster is not None]
         self.clusters = clusters
         self._structure.reset()
         self.counts["partition_changes"] += 1
@@ -391,6 +430,8 @@ class Engine:
         for number, cluster in enumerate([self.nursery, *clusters]):
             cluster.set_budget(int(budget))
             self._cluster_of[cluster.members] = number
+        self._places = self._cluster_of - 1
+        self._watches.rearrange([numbers.get(id(c), -1) for c in [self.nursery, *clusters]])
 
     def _new_cluster(self, members: IntArray) -> Cluster:
         settings = self.settings

@@ -19,8 +19,10 @@ from ihomer.learners.base import Predictions
 from ihomer.learners.block import EXPERTS
 from ihomer.learners.decision import OBJECTIVES, Objective
 from ihomer.learners.engine import Engine, Settings
-from ihomer.learners.experts.forest import SPLIT_TESTS, SplitTest
+from ihomer.learners.experts.forest import SPLIT_TESTS, Forest, SplitTest
+from ihomer.learners.kernels.columns import pooled
 from ihomer.learners.kernels.linkage import average_linkage
+from ihomer.learners.kernels.rows import enter_hashes
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.partition.cooccurrence import Cooccurrence
 from ihomer.vocabulary import NewLabels
@@ -369,10 +371,11 @@ class IHomer(base.MultiLabelClassifier):
 
     def _run(self, batch: Batch) -> tuple[Predictions, FloatArray]:
         """Predictions of a batch, and for each event the probability of a label never seen."""
-        learned = np.cumsum(batch.labelled)
-        events = self._engine.n_learned + learned - batch.labelled
+        learned = np.cumsum(batch.labelled, dtype=np.int64)
+        events = learned - batch.labelled
+        events += self._engine.n_learned
         columns = self._encoder.features.columns
-        scores, on, reserve = self._engine.run(batch, columns, self._encoder.labels.names)
+        scores, on, reserve = self._engine.run(batch, learned, columns, self._encoder.labels.names)
         return Predictions(on, scores, events), reserve
 
 
@@ -429,6 +432,10 @@ def warm_up(progress: Callable[[int, int, str], None] = lambda *_: None) -> None
     # More pairs than a new table has room for, so that growing is compiled, too.
     Cooccurrence().update(np.array([0, 100]), np.arange(100, dtype=np.int32))
     average_linkage(np.zeros((2, 2)))
+    # A change of the partition, and more label sets than a new decision has room for.
+    pooled(np.zeros((0, 2), dtype=np.int64), np.zeros((1, 1)))
+    Forest(1).derived(np.zeros(1, dtype=np.int32), np.zeros(1))
+    enter_hashes(np.zeros(1, dtype=np.uint64), 0, np.zeros(1, dtype=np.int32))
 
 
 def _exercise(model: IHomer) -> None:

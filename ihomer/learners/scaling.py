@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
 from ihomer.learners.arrays import grown, nbytes
 from ihomer.learners.kernels.folding import fold_rows
+from ihomer.learners.kernels.rows import cut_values
 from ihomer.learners.kernels.scaling import STRIDE, empty_state, scale_rows
 
 RAW_LIMIT = 10.0  # a raw value further out moves a linear model no further
@@ -43,9 +44,9 @@ def single_precision(rows: ScaledRows) -> Rows:
 
 def raw_rows(batch: Batch) -> Rows:
     """The features of `batch` as they are, cut at `RAW_LIMIT` either way; missing ones are 0."""
-    values = np.clip(batch.values, -RAW_LIMIT, RAW_LIMIT)
-    values[np.isnan(values)] = 0.0
-    return Rows(batch.indptr, batch.indices, values.astype(np.float32))
+    values = np.empty(len(batch.values), dtype=np.float32)
+    cut_values(batch.values, RAW_LIMIT, values)
+    return Rows(batch.indptr, batch.indices, values)
 
 
 def folded(rows: Rows, columns: int) -> Rows:
@@ -90,7 +91,7 @@ class Scaler:
             n rows of Euclidean length 1, or 0 where nothing is known.
         """
         n, columns = len(batch), len(self._state.seen)
-        events, dense = (int(number) for number in self._state.progress)
+        events, dense = self._state.progress.tolist()
         # The dense columns are listed anew at every event of the first stride, then once a stride.
         room = len(batch.indices) + n * (columns if learn and events < STRIDE else dense)
         rows = ScaledRows(

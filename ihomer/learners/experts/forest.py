@@ -7,8 +7,10 @@ the partition changes.
 
 from __future__ import annotations
 
+import copy
+import functools
 import zlib
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ import numpy.typing as npt
 from ihomer.errors import UsageError
 from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
 from ihomer.learners.arrays import nbytes
+from ihomer.learners.kernels.columns import take_columns
 from ihomer.learners.kernels.elementary import LOGIT_CLIP
 from ihomer.learners.kernels.trees_grow import GRACE, SLOT_BYTES
 from ihomer.learners.kernels.trees_rows import forest_rows
@@ -218,7 +221,7 @@ class Forest:
         """
         n, trees = len(batch), len(self.state.trees)
         if self.state.trees[0, ROOT] < 0:
-            self._plant()
+            self._plant(batch)
         nodes = np.empty(n * trees * MAX_DEPTH, dtype=np.int32)
         indptr = np.zeros(n + 1, dtype=np.int64)
         done = 0
@@ -246,9 +249,7 @@ class Forest:
             if self.state.free.tops[PAUSED] > 0:
                 self._grow(0, 0)
             elif done < n:
-                values = batch.values[batch.indptr[done] : batch.indptr[done + 1]]
-                plain = int(np.count_nonzero((values == 1.0) | np.isnan(values)))
-                self._grow(plain, len(values) - plain)
+                self._grow(*_kinds(batch, done))
             else:
                 break
         return Paths(indptr, nodes[: indptr[-1]]), self._release()
@@ -265,42 +266,51 @@ class Forest:
             float64 (m,): how often the labels are on. A label from elsewhere starts as
             independent of every feature at this rate, so that it adds no gain to any split.
         """
-        self.make_room(0, len(source))  # first: it replaces the arrays
-        state = self.state
-        nodes, slots = state.nodes, state.slots
-        columns = np.concatenate([[0], source]).astype(np.intp)
-        new = 1 + np.flatnonzero(source <= 0)
-        rates = priors[source <= 0]
-        number = nodes.number
-        positive = _columns(nodes.positive, columns)
-        positive[:, new] = number[:, WEIGHT, None] * rates
-        on = _columns(nodes.on, columns)
-        on[:, new] = number[:, SEEN, None] * rates
-        counts = _columns(slots.counts, columns)
-        counts[:, new] = slots.counts[:, :1] * rates
-        counts[:, len(columns) :] = 0.0
-        moments = _columns(slots.moments, columns)
-        moments[:, new] = slots.moments[:, :1] * rates[:, None]
-        moments[:, len(columns) :] = 0.0
-        self.state = state._replace(
-            nodes=nodes._replace(positive=positive, on=on),
-            slots=slots._replace(counts=counts, moments=moments),
-        )
+        self.state = _rearranged(self.state, source, priors)
 
-    def _plant(self) -> None:
+    def derived(self, source: IntArray, priors: FloatArray) -> Forest:
+        """A copy for another cluster's labels; see `rearrange`. What it gives up is not copied."""
+        new = copy.copy(self)
+        nodes, slots, watches, free, trees = _rearranged(self.state, source, priors)
+        new.state = State(
+            nodes._replace(
+                link=nodes.link.copy(), number=nodes.number.copy(), seed=nodes.seed.copy()
+            ),
+            slots._replace(
+                link=slots.link.copy(),
+                shift=slots.shift.copy(),
+                look=slots.look.copy(),
+                table=slots.table.copy(),
+            ),
+            copy.deepcopy(watches),
+            copy.deepcopy(free),
+            trees.copy(),
+        )
+        new.keys, new._x = self.keys.copy(), self._x.copy()
+        return new
+
+    def _plant(self, batch: Batch) -> None:
         """Give each tree its first leaf: weight 2, a rate of one quarter for every label."""
-        self._grow(0, 0)
+        # The first events tell what is to come; then hardly anything is moved before the 500th.
+        n = max(1, len(batch))
+        plain = int(np.count_nonzero((batch.values == 1.0) | np.isnan(batch.values)))
+        other = len(batch.values) - plain
+        self._grow(-(-2 * plain // n), -(-2 * other // n))
         nodes, _, _, free, trees = self.state
-        first = int(mix(self._seed))
-        for tree in range(len(trees)):
-            free.tops[OF_NODES] -= 1
-            root = free.nodes[free.tops[OF_NODES]]
-            nodes.link[root] = NONE
-            nodes.link[root, [DEPTH, TREE, KIND, HELD]] = 0, tree, LEAF, 0
-            nodes.number[root, [WEIGHT, NEXT, SHARE]] = 2.0, GRACE, 1.0
-            nodes.positive[root] = 0.5
-            nodes.seed[root] = mix(first + tree)
-            trees[tree, ROOT], trees[tree, N_NODES] = root, 1
+        many = len(trees)
+        top = int(free.tops[OF_NODES])
+        free.tops[OF_NODES] = top - many
+        roots = free.nodes[top - many : top][::-1]
+        nodes.link[roots] = NONE
+        nodes.link[roots, DEPTH] = nodes.link[roots, HELD] = 0
+        nodes.link[roots, KIND] = LEAF
+        nodes.link[roots, TREE] = np.arange(many)
+        nodes.number[roots, WEIGHT] = 2.0
+        nodes.number[roots, NEXT] = GRACE
+        nodes.number[roots, SHARE] = 1.0
+        nodes.positive[roots] = 0.5
+        nodes.seed[roots] = _seeds(self._seed, many)
+        trees[:, ROOT], trees[:, N_NODES] = roots, 1
 
     def _release(self) -> IntArray:
         """Let the ids of nodes that are gone be given out from now on; return them."""
@@ -315,8 +325,8 @@ class Forest:
     def _grow(self, plain: int, other: int) -> None:
         """Make room for an event of so many ones (or missing values) and of other values."""
         nodes, slots, watches, free, trees = self.state
-        tops = free.tops
-        leaves = int((1 + trees[:, N_ALTERNATES]).sum())
+        tops = free.tops.tolist()
+        leaves = len(trees) + sum(trees[:, N_ALTERNATES].tolist())
         pairs = leaves * (plain + other)
         width = nodes.positive.shape[1]
         asked = pairs * SLOT_BYTES + 4 * leaves * (plain + 3 * other) * width
@@ -328,9 +338,9 @@ class Forest:
                 return have
             return have + (max(have, _SPARE * need) if generous else max(have // 4, need))
 
-        room = size(nodes.link, OF_NODES, max(8, leaves))
+        room = size(nodes.link, OF_NODES, max(16, leaves))
         if room > len(nodes.link):
-            stack = _stocked(free.nodes, tops, OF_NODES, len(nodes.link), room)
+            stack = _stocked(free.nodes, free.tops, OF_NODES, len(nodes.link), room)
             # A leaf can be due twice in a stride: for a split, and because it found no memory.
             free = free._replace(
                 nodes=stack, pending=_longer(free.pending, room), due=_longer(free.due, 2 * room)
@@ -344,7 +354,7 @@ class Forest:
             )
         room = size(slots.link, OF_SLOTS, pairs)
         if room > len(slots.link):
-            stack = _stocked(free.slots, tops, OF_SLOTS, len(slots.link), room)
+            stack = _stocked(free.slots, free.tops, OF_SLOTS, len(slots.link), room)
             free = free._replace(slots=stack)
             slots = slots._replace(
                 link=_longer(slots.link, room),
@@ -353,17 +363,17 @@ class Forest:
             )
         room = size(slots.counts, OF_COUNTS, leaves * plain)
         if room > len(slots.counts):
-            stack = _stocked(free.counts, tops, OF_COUNTS, len(slots.counts), room)
+            stack = _stocked(free.counts, free.tops, OF_COUNTS, len(slots.counts), room)
             free = free._replace(counts=stack)
             slots = slots._replace(counts=_longer(slots.counts, room))
         room = size(slots.moments, OF_MOMENTS, leaves * other)
         if room > len(slots.moments):
-            stack = _stocked(free.moments, tops, OF_MOMENTS, len(slots.moments), room)
+            stack = _stocked(free.moments, free.tops, OF_MOMENTS, len(slots.moments), room)
             free = free._replace(moments=stack)
             slots = slots._replace(moments=_longer(slots.moments, room))
-        room = size(watches.counters, OF_WATCHES, max(4, leaves // 2))
+        room = size(watches.counters, OF_WATCHES, max(8, leaves // 2))
         if room > len(watches.counters):
-            stack = _stocked(free.watches, tops, OF_WATCHES, len(watches.counters), room)
+            stack = _stocked(free.watches, free.tops, OF_WATCHES, len(watches.counters), room)
             free = free._replace(watches=stack)
             watches = Watches(
                 _longer(watches.buckets, room),
@@ -375,26 +385,64 @@ class Forest:
             )
         if 2 * len(slots.link) > len(slots.table):  # it is kept half empty
             table = np.zeros(1 << (2 * len(slots.link) - 1).bit_length(), dtype=np.int32)
-            in_use = np.ones(len(slots.link), dtype=np.bool_)
-            in_use[free.slots[: tops[OF_SLOTS]]] = False
-            enter_all(table, slots.link, np.flatnonzero(in_use).astype(np.int32))
+            if free.tops[OF_SLOTS] < len(slots.link):
+                in_use = np.ones(len(slots.link), dtype=np.bool_)
+                in_use[free.slots[: free.tops[OF_SLOTS]]] = False
+                enter_all(table, slots.link, np.flatnonzero(in_use).astype(np.int32))
             slots = slots._replace(table=table)
         self.state = State(nodes, slots, watches, free, trees)
+
+
+@functools.lru_cache(maxsize=16)
+def _seeds(seed: int, trees: int) -> tuple[int, ...]:
+    """What decides, tree by tree, which features its first leaf samples."""
+    first = int(mix(seed))
+    return tuple(int(mix(first + tree)) for tree in range(trees))
+
+
+def _kinds(batch: Batch, event: int) -> tuple[int, int]:
+    """How many of an event's values are ones or missing, and how many are others."""
+    values = batch.values[batch.indptr[event] : batch.indptr[event + 1]]
+    plain = int(np.count_nonzero((values == 1.0) | np.isnan(values)))
+    return plain, len(values) - plain
 
 
 def _longer(array: npt.NDArray[A], size: int) -> npt.NDArray[A]:
     """`array` with zeros behind it, `size` rows in all."""
     out = np.zeros((size, *array.shape[1:]), dtype=array.dtype)
-    out[: len(array)] = array
+    if len(array):
+        out[: len(array)] = array
     return out
 
 
-def _columns(array: npt.NDArray[A], columns: npt.NDArray[np.intp]) -> npt.NDArray[A]:
-    """Columns of `array` by their old numbers, then copies of column 0 up to the old width."""
-    every = np.zeros(array.shape[1], dtype=np.intp)
-    every[: len(columns)] = columns
-    # In C order, as the kernels expect; an index would leave another one.
-    return np.take(array, every, axis=1)
+def _rearranged(state: State, source: IntArray, priors: FloatArray) -> State:
+    """The state with new arrays where labels have columns; it shares the others."""
+    nodes, slots = state.nodes, state.slots
+    columns = np.concatenate([[0], source]).astype(np.int64)
+    fresh = 1 + np.flatnonzero(source <= 0)
+    columns[fresh] = 0
+    rates = priors[source <= 0]
+
+    def taken(
+        old: npt.NDArray[np.float32], base: npt.NDArray[np.floating[Any]], sparing: bool
+    ) -> npt.NDArray[np.float32]:
+        rows, depth = len(old), base.shape[1]
+        out = np.zeros((rows, depth * len(columns)), dtype=np.float32)
+        places = (depth * columns[:, None] + np.arange(depth)).ravel()
+        given = old.reshape(rows, old.shape[1] * depth)
+        take_columns(given, places, fresh, base.astype(np.float64), rates, sparing, out)
+        return out.reshape(rows, len(columns), *old.shape[2:])
+
+    return state._replace(
+        nodes=nodes._replace(
+            positive=taken(nodes.positive, nodes.number[:, WEIGHT : WEIGHT + 1], False),
+            on=taken(nodes.on, nodes.number[:, SEEN : SEEN + 1], False),
+        ),
+        slots=slots._replace(
+            counts=taken(slots.counts, slots.counts[:, :1], True),
+            moments=taken(slots.moments, slots.moments[:, 0], True),
+        ),
+    )
 
 
 def _stocked(stack: IntArray, tops: OffsetArray, which: int, old: int, new: int) -> IntArray:

@@ -16,12 +16,14 @@ from ihomer.instances import Batch, IntArray
 from ihomer.learners.arrays import nbytes
 from ihomer.learners.kernels.neighbours import (
     AGE_UNIT,
+    DENSE_SHARE,
     ENTRY_LIMIT,
     FIRST,
     GROUP,
     INDEXED,
     LABEL_LIMIT,
     LAW_SIZE,
+    LEAST_DENSE,
     NEIGHBOURS,
     PRIOR,
     SHARPNESS,
@@ -29,7 +31,6 @@ from ihomer.learners.kernels.neighbours import (
     SQUARES,
     STOP,
     UNSEEN,
-    WANTED,
     WINDOW,
     Float32Array,
     NeighbourState,
@@ -40,7 +41,7 @@ from ihomer.learners.scaling import Rows
 
 # Most values that are kept densely, 16 MB.
 DENSE_LIMIT = 1 << 22
-LEAST_ROOM = 512  # events that there is room for at once
+LEAST_ROOM = 960  # events that there is room for at once
 # What stays where it is when the window moves; the rest is scratch or made anew.
 _KEPT = (
     "dense_columns",
@@ -56,6 +57,9 @@ _KEPT = (
     "law",
     "progress",
 )
+
+
+_AGE = np.log1p(np.arange(WINDOW, -1, -1) / AGE_UNIT).astype(np.float32)
 
 
 class Found(NamedTuple):
@@ -105,11 +109,11 @@ class NeighbourExpert:
             Feature columns in use by now.
         """
         old = self.state
-        first, stop = int(old.progress[FIRST]), int(old.progress[STOP])
+        first, stop, _, _, _, most = old.progress.tolist()
         events = stop + len(batch)
         entries = int(old.indptr[stop]) + int(rows.indptr[-1])
         marks = int(old.y_indptr[stop]) + len(batch.y_indices)
-        wanted = min(int(old.progress[WANTED]), DENSE_LIMIT // max(1, len(old.split)))
+        wanted = min(most, DENSE_LIMIT // max(1, len(old.split)))
         if (
             events <= len(old.split)
             and entries <= len(old.columns)
@@ -119,6 +123,11 @@ class NeighbourExpert:
             and wanted <= old.dense.shape[1]
         ):
             return
+        if not len(old.split) and len(batch) >= LEAST_DENSE:
+            # Which columns are dense turns out soon; the first events tell how many there are.
+            held = np.bincount(rows.indices, minlength=1)
+            wanted = int(np.count_nonzero(held * DENSE_SHARE >= len(batch)))
+            wanted = min(wanted, DENSE_LIMIT // LEAST_ROOM)
         # One reason moves all: each axis gets room for as many events as the rows have.
         live = max(1, events - first)
         room = _roomy(live, len(old.split), max(1.5, min(2.0, WINDOW / live), LEAST_ROOM / live))
@@ -136,7 +145,8 @@ class NeighbourExpert:
                 max(old.dense.shape[1], -(-wanted // 16) * 16),
             ),
         )
-        index_rows(self.state)
+        if stop > first:
+            index_rows(self.state)
 
     def search(self, rows: Rows, batch: Batch) -> Found:
         """Find the neighbours of each event, test-then-train; see `search_rows`."""
@@ -215,7 +225,7 @@ def _empty(sizes: _Sizes) -> NeighbourState:
         seen=np.zeros(columns, dtype=np.float32),
         sketch=np.zeros((2, SKETCH)),
         on=np.zeros(labels),
-        age=np.log1p(np.arange(WINDOW, -1, -1) / AGE_UNIT).astype(np.float32),
+        age=_AGE,
         law=law,
         progress=np.zeros(6, dtype=np.int64),
         query=np.zeros(columns, dtype=np.float32),
@@ -230,6 +240,8 @@ def _moved(old: NeighbourState, sizes: _Sizes) -> NeighbourState:
     """The state with its window at the front of arrays of the given sizes, not yet indexed."""
     first, stop = int(old.progress[FIRST]), int(old.progress[STOP])
     live = stop - first
+    if not len(old.split):
+        return _empty(sizes)
     start, end = int(old.indptr[first]), int(old.indptr[stop])
     y_start, y_end = int(old.y_indptr[first]), int(old.y_indptr[stop])
     held = _Sizes(

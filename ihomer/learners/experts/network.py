@@ -14,6 +14,7 @@ from ihomer.instances import Batch, IntArray
 from ihomer.learners.arrays import grown, nbytes
 from ihomer.learners.kernels import dense, network, prototypes
 from ihomer.learners.kernels.dense import Float32Array
+from ihomer.learners.kernels.network import NetworkState
 
 MAX_SLOTS = 512  # dense columns, at most: an event's cost is in proportion to them
 
@@ -139,9 +140,13 @@ class NetworkExpert:
         positions = 1 + labels
         if slots <= old_slots and positions <= old:
             return
-        if positions > old > 1:
-            positions = min(1 + self.n_labels, max(positions, old + old // 2))
-        empty = network.empty_state(max(slots, old_slots), max(positions, old), self.seed)
+        if positions > old:
+            positions = min(1 + self.n_labels, max(positions + positions // 4, old + old // 2))
+        positions = max(positions, old)
+        if slots > old_slots:
+            empty = network.empty_state(slots, positions, self.seed)
+        else:
+            empty = _more_positions(self.state, positions)
         self.state = grown(self.state, empty)
 
     def run(self, rows: DenseRows, batch: Batch, out: Float32Array) -> None:
@@ -157,3 +162,19 @@ class NetworkExpert:
             self.state,
             out,
         )
+
+
+def _more_positions(state: NetworkState, positions: int) -> NetworkState:
+    """Room for `positions` labels; what does not depend on labels is `state`'s own."""
+    empty = network.empty_state(0, positions)
+    by_label = [
+        "second",
+        "bias",
+        "errors",
+        "bias_squares",
+        "lifts",
+        "lift_squares",
+        "gains",
+        "gain_squares",
+    ]
+    return state._replace(**{name: getattr(empty, name) for name in by_label})

@@ -10,6 +10,7 @@ changing the order of any sum.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -286,13 +287,19 @@ def network_rows(
                 state.first[s, h] -= value * back[h]
 
 
+@functools.lru_cache(maxsize=8)
+def _draws(rows: int, seed: int) -> Float32Array:
+    """Rows of numbers between -1 and 1; all blocks of a model have the same ones."""
+    draws = np.random.default_rng(seed).random((rows, HIDDEN)) * 2.0 - 1.0
+    return draws.astype(np.float32)
+
+
 def empty_state(slots: int, positions: int, seed: int = 0) -> NetworkState:
     """A state without events for `slots` dense columns and `positions` labels, reserve included.
 
     Weights start at random; the first rows are the same whatever `slots` is.
     """
-    draws = np.random.default_rng(seed).random((slots + 1, HIDDEN)) * 2.0 - 1.0
-    single = draws.astype(np.float32)
+    single = _draws(slots + 1, seed)
     return NetworkState(
         np.zeros((slots, HIDDEN), dtype=np.float32),
         np.float32(0.2) * single[0],

@@ -155,7 +155,7 @@ class JaccardPartitioner:
         known = second < len(order)  # the larger id
         first, second = ranks[first[known]], ranks[second[known]]
         first, second = np.minimum(first, second), np.maximum(first, second)
-        by_rank = np.lexsort((second, first))
+        by_rank = np.argsort(first * len(order) + second)  # no two are equal
         return np.column_stack([first, second, together[known]])[by_rank]
 
     def _groups(self, counts: FloatArray, served: GroupArray, pairs: FloatArray) -> GroupArray:
@@ -175,8 +175,11 @@ class JaccardPartitioner:
         present = kept[linked]
         alone = np.flatnonzero(present < 0)
         present[alone] = len(counts) + alone
+        present = numbered(present)
+        if (present == found).all():
+            return kept
         gain = description_gain(counts[linked], together, found)
-        gain -= description_gain(counts[linked], together, numbered(present))
+        gain -= description_gain(counts[linked], together, present)
         if gain < self._margin:
             return kept
         groups = np.full(len(counts), -1, dtype=np.int64)

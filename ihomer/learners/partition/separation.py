@@ -36,6 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ihomer.instances import FloatArray
+from ihomer.learners.kernels.columns import pooled
 from ihomer.learners.kernels.linkage import average_linkage
 
 GroupArray = npt.NDArray[np.int64]
@@ -101,10 +102,9 @@ def similarity(counts: FloatArray, together: FloatArray) -> FloatArray:
 
 def numbered(groups: GroupArray) -> GroupArray:
     """The same groups, numbered in the order of their first member."""
-    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    ranks = np.empty(len(first), dtype=np.int64)
-    ranks[np.argsort(first)] = np.arange(len(first))
-    return ranks[inverse]
+    ranks: dict[int, int] = {}
+    found = [ranks.setdefault(group, len(ranks)) for group in groups.tolist()]
+    return np.array(found, dtype=np.int64)
 
 
 def description_gain(counts: FloatArray, together: FloatArray, groups: GroupArray) -> float:
@@ -180,14 +180,9 @@ class _Tree:
         self._hits = [0.0] * m
         self._close: list[tuple[float, float]] = [(0.0, 0.0)] * m
         self._needed = math.log(m * m / limits.delta)
-        rows = list(range(m))
-        sums = together.copy()
-        for a, b in self.children[m:]:
-            i, j = rows[a], rows[b]
-            self._join(a, b, float(sums[i, j]))
-            sums[i] += sums[j]
-            sums[:, i] += sums[:, j]
-            rows.append(i)
+        hits = pooled(merges, together.copy())
+        for (a, b), between in zip(self.children[m:], hits.tolist(), strict=True):
+            self._join(a, b, between)
 
     def _join(self, a: int, b: int, hits: float) -> None:
         size, total = self.size, self._total
