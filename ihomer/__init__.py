@@ -12,12 +12,17 @@ __version__ = "0.1.0"
 __all__ = ["IHomer", "__version__", "warm_up"]
 
 if TYPE_CHECKING:
-    from ihomer.learners.ihomer import IHomer, warm_up
+    from ihomer.learners.ihomer import IHomer
+    from ihomer.learners.warm import warm_up
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("IHomer", "warm_up"):
-        from ihomer.learners import ihomer
+    if name == "IHomer":
+        from ihomer.learners.ihomer import IHomer
 
-        return getattr(ihomer, name)
+        return IHomer
+    if name == "warm_up":
+        from ihomer.learners.warm import warm_up
+
+        return warm_up
     raise AttributeError(f"module 'ihomer' has no attribute {name!r}")

@@ -17,10 +17,12 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
 import platformdirs
+from numba import types
+from numba.core.dispatcher import Dispatcher
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -71,31 +73,71 @@ def cache_folder() -> Path:
         folder = candidate / name
         if _writable(folder):
             return folder
-    return Path(tempfile.mkdtemp(prefix="ihomer-"))
+    folder = Path(tempfile.mkdtemp(prefix="ihomer-")) / name
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 def kernel(function: F) -> F:
     """Compile `function` with numba when it is first called.
 
+    What Python calls and what other kernels call are compiled apart, each when it is first needed:
+    unwrapping Python's named tuples of arrays is half of the work, and most kernels are called by
+    kernels alone. A kernel calls no kernel that calls it.
+
     Parameters
     ----------
     function
-        Takes and returns arrays, numbers and named tuples of them; no Python objects.
+        Takes and returns arrays, numbers and named tuples of them; no Python objects. Integers
+        that another kernel passes to it, of 32 bits or constant, arrive as int64.
 
     Returns
     -------
     callable
         The compiled function; it releases the interpreter lock while it runs.
     """
+    compiled = _compiled(function, cache_folder())
+    if isinstance(compiled, Dispatcher):  # otherwise compilation is switched off
+        # A folder of its own, because numba's index does not tell the two apart.
+        called = _compiled(function, cache_folder() / "called", no_cpython_wrapper=True)
+        _let_kernels_call(called, compiled)
+    return cast(F, compiled)
+
+
+def _let_kernels_call(called: Any, compiled: Any) -> None:
+    """Let kernels that name `compiled` call `called` in its place."""
+
+    def call_template(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+        return called.get_call_template(tuple(map(_widened, args)), kws)
+
+    compiled.get_call_template = call_template
+    compiled.get_overload = called.get_overload
+
+
+def _widened(kind: Any) -> Any:
+    """The type that an argument of type `kind` is passed as, so that one compilation serves all."""
+    if isinstance(kind, types.Literal):
+        kind = kind.literal_type
+    return types.int64 if kind == types.int32 else kind
+
+
+def _compiled(function: F, folder: Path, **options: bool) -> Any:
     # numba reads the folder once, when a function is decorated; it is put back at once, because
     # a library has no business with the settings of its host's other kernels. NaN marks a missing
     # value, so nothing that lets the compiler assume its absence is allowed (`fastmath=True`
     # does), and reassociation stays off because results must not depend on how a loop was
-    # vectorised.
+    # vectorised. No C program calls a kernel.
+    compiler: Any = numba.njit  # its type stubs leave some options out
     before = getattr(numba.config, _CACHE_SETTING)
-    setattr(numba.config, _CACHE_SETTING, str(cache_folder()))
+    setattr(numba.config, _CACHE_SETTING, str(folder))
     try:
-        compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)(function)
-        return cast(F, compiled)
+        return compiler(
+            cache=True,
+            nogil=True,
+            error_model="numpy",
+            fastmath=False,
+            no_cfunc_wrapper=True,
+            **options,
+        )(function)
     finally:
         setattr(numba.config, _CACHE_SETTING, before)

@@ -17,6 +17,7 @@ import pytest
 
 import ihomer
 from ihomer import jit
+from ihomer.instances import IntArray
 
 KERNEL = """
 from ihomer.jit import cache_folder
@@ -111,7 +112,7 @@ def test_and_at_last_to_a_folder_of_this_process_alone(
     monkeypatch.setattr(jit, "_writable", lambda folder: False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     folder = jit.cache_folder()
-    assert folder.parent == tmp_path
+    assert folder.parent.parent == tmp_path
     assert is_private(folder)
     jit.cache_folder.cache_clear()
     assert jit.cache_folder() != folder
@@ -186,3 +187,25 @@ def test_kernels_keep_nan_and_divide_as_numpy_does() -> None:
     missing, _ = odd(float("nan"))
     assert missing
     assert odd(1.0) == (False, float("inf"))
+
+
+def test_what_kernels_pass_to_a_kernel_compiles_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IHOMER_CACHE_DIR", str(tmp_path))
+
+    @jit.kernel
+    def twice(value: int) -> int:
+        return value + value
+
+    @jit.kernel
+    def both(values: IntArray) -> tuple[int, int, int]:
+        return twice(values[0]), twice(3), twice(len(values))
+
+    assert both(np.array([-5, 2], dtype=np.int32)) == (-10, 6, 4)
+    assert both(np.array([-5, 2])) == (-10, 6, 4)
+    assert len(list(tmp_path.rglob("*twice*.nbc"))) == 1
+    assert twice(7) == 14  # called from Python it is another function
+    assert twice(2**40) == 2**41
+    assert both(np.array([7], dtype=np.int32)) == (14, 6, 2)
+    assert len(list(tmp_path.rglob("*twice*.nbc"))) == 2

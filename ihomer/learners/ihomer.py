@@ -7,7 +7,7 @@ probabilities. It owns the vocabularies; the learner behind it, which knows no n
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,7 @@ from ihomer.learners.base import Predictions
 from ihomer.learners.block import EXPERTS
 from ihomer.learners.decision import OBJECTIVES, Objective
 from ihomer.learners.engine import Engine, Settings
-from ihomer.learners.experts.forest import SPLIT_TESTS, Forest, SplitTest
-from ihomer.learners.kernels.columns import pooled
-from ihomer.learners.kernels.linkage import average_linkage
-from ihomer.learners.kernels.rows import enter_hashes
-from ihomer.learners.kernels.scaling import STRIDE
-from ihomer.learners.partition.cooccurrence import Cooccurrence
+from ihomer.learners.experts.forest import SPLIT_TESTS, SplitTest
 from ihomer.vocabulary import NewLabels
 
 # What can be switched off, to see what it is worth.
@@ -405,45 +400,3 @@ def _column_names(what: str, names: Sequence[str] | None, columns: int) -> tuple
     if not all(isinstance(name, str) for name in names):
         raise UsageError(f"{what}: found a name that is no string, accepted: strings")
     return tuple(names)
-
-
-def warm_up(progress: Callable[[int, int, str], None] = lambda *_: None) -> None:
-    """Compile the learner's kernels, or load them from the cache folder.
-
-    Parameters
-    ----------
-    progress
-        Called with the groups of kernels done, their number, and the name of the next one.
-    """
-    groups: list[tuple[str, Sequence[str]]] = [
-        ("mixture and decision", ()),
-        ("linear models", ("raw", "ridge")),
-        ("neighbours", ("neighbours",)),
-        ("network", ("net",)),
-        ("trees", ("forest", "path", "alternates")),
-    ]
-    total = len(groups) + 1
-    for done, (name, parts) in enumerate(groups):
-        progress(done, total, name)
-        keep = {*parts, "stacking", "joint"}
-        _exercise(IHomer(without=[part for part in PARTS if part not in keep]))
-    progress(len(groups), total, "partition and thresholds")
-    _exercise(IHomer("macro-f1", without=EXPERTS))
-    # More pairs than a new table has room for, so that growing is compiled, too.
-    Cooccurrence().update(np.array([0, 100]), np.arange(100, dtype=np.int32))
-    average_linkage(np.zeros((2, 2)))
-    # A change of the partition, and more label sets than a new decision has room for.
-    pooled(np.zeros((0, 2), dtype=np.int64), np.zeros((1, 1)))
-    Forest(1).derived(np.zeros(1, dtype=np.int32), np.zeros(1))
-    enter_hashes(np.zeros(1, dtype=np.uint64), 0, np.zeros(1, dtype=np.int32))
-
-
-def _exercise(model: IHomer) -> None:
-    """Show a model two strides of events, so that everything in it has run."""
-    pairs: list[tuple[Features, list[str]]] = [
-        ({"x": 1.0 + t % 7, "y": -0.5 * (t % 5)}, ["a"] if t % 2 else ["b"])
-        for t in range(2 * STRIDE)
-    ]
-    batch = model.encoder.encode([Event(t, x, on) for t, (x, on) in enumerate(pairs)])
-    model.predict_learn(batch)
-    model.predict_one({"x": 1.0})

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 
+import numpy as np
+
+from ihomer import warm
 from ihomer.connectors.base import Record, Sink, Source
 from ihomer.connectors.files.reader import STANDARD
 from ihomer.connectors.memory import MemorySink
 from ihomer.connectors.uri import open_sink, parse_uri, same_file
 from ihomer.errors import UsageError
 from ihomer.instances import Event
+from ihomer.learners.base import Predictions
 from ihomer.learners.baselines import make_baseline
 from ihomer.learners.ihomer import IHomer
-from ihomer.learners.ihomer import warm_up as warm_up_learner
+from ihomer.learners.warm import PARTS, WHOLE
 from ihomer.stream.dead_letters import DeadLetters, place_by_line, place_by_offset
 from ihomer.stream.decode import Decoder, id_by_line, id_by_offset
+from ihomer.stream.encode import encode_predictions
+from ihomer.stream.measures import Measures
 from ihomer.stream.processor import Processor
 from ihomer.stream.settings import Settings
+from ihomer.warm import Part, Progress
 
 
 def check_places(sources: Sequence[str], outputs: Iterable[str | None]) -> None:
@@ -101,25 +108,32 @@ def make_processor(
     )
 
 
-def warm_up(progress: Callable[[int, int, str], None] = lambda *_: None) -> None:
+# Beside the learner's; seconds as in `ihomer.learners.warm`.
+_MEASURES = Part("measures and output", f"{__name__}:_run_measures", 5)
+_ALL = Part("everything together", f"{__name__}:_run_processor", 0)
+
+
+def warm_up(progress: Progress = lambda *_: None, processes: int | None = None) -> None:
     """Compile every kernel of learner, measures and output, or load them from the cache.
 
     Parameters
     ----------
-    progress
-        Called with the groups of kernels done, their number, and the name of the next one.
+    progress, processes
+        See `ihomer.learners.warm.warm_up`.
     """
+    warm.warm_up((*PARTS, _MEASURES, WHOLE, _ALL), progress, processes)
 
-    def learner_progress(done: int, groups: int, name: str) -> None:
-        progress(done, groups + 1, name)
-        total.append(groups + 1)
 
-    total: list[int] = []
-    warm_up_learner(learner_progress)
-    progress(total[-1] - 1, total[-1], "measures")
-    learner = IHomer()
-    processor = Processor(learner, Decoder(), DeadLetters(None), MemorySink())
+def _run_measures() -> None:
+    on, scores = np.zeros((1, 2), dtype=np.bool_), np.zeros((1, 2))
+    none = np.zeros(2, dtype=np.int32)
+    Measures().update(on, scores, np.array([0, 1]), none[:1], ~on[:, 0])
+    predictions = Predictions(on[:0], scores[:0], np.zeros(0, dtype=np.int64))
+    encode_predictions([], [], predictions, ["x", "y"], none, "")
+
+
+def _run_processor() -> None:
+    processor = Processor(IHomer(), Decoder(), DeadLetters(None), MemorySink())
     events = [Event(0, {"a": 1.0}, ["x", "y"]), Event(1, {"a": -1.0}, ["x"]), Event(2, {"a": 1.0})]
     processor.process([Record(event, "warm-up", 0, 0) for event in events])
     processor.main.result()
-    progress(total[-1], total[-1], "done")

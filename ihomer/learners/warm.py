@@ -1,0 +1,132 @@
+"""The learner's kernels in parts that can be compiled in processes of their own.
+
+In: nothing. Out: compiled kernels. Each part runs its experts apart from the rest of the learner,
+so that two processes compile nothing twice; the last one is the learner as a whole.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ihomer import warm
+from ihomer.instances import Batch, Encoder, Event
+from ihomer.learners.block import EXPERTS
+from ihomer.learners.decision import JointDecision
+from ihomer.learners.experts.forest import Forest
+from ihomer.learners.experts.neighbours import NeighbourExpert
+from ihomer.learners.experts.network import DenseFeatures, NetworkExpert
+from ihomer.learners.experts.ridge import Gains, RidgeExpert
+from ihomer.learners.ihomer import IHomer
+from ihomer.learners.kernels.columns import pooled
+from ihomer.learners.kernels.linkage import average_linkage
+from ihomer.learners.kernels.rows import enter_hashes
+from ihomer.learners.kernels.scaling import STRIDE
+from ihomer.learners.partition.cooccurrence import Cooccurrence
+from ihomer.learners.scaling import folded, raw_rows
+from ihomer.warm import Part, Progress
+
+# Seconds as measured on one core of a laptop.
+PARTS = (
+    Part("trees", f"{__name__}:trees", 16),
+    Part("neighbours", f"{__name__}:neighbours", 9),
+    Part("decision", f"{__name__}:decision", 6),
+    Part("ridge and network", f"{__name__}:ridge_and_network", 9),
+    Part("linear models and mixture", f"{__name__}:mixture", 11),
+)
+WHOLE = Part("the learner as a whole", f"{__name__}:whole", 0)
+
+
+def warm_up(progress: Progress = lambda *_: None, processes: int | None = None) -> None:
+    """Compile the learner's kernels, or load them from the cache folder.
+
+    Where kernels are missing there and the machine has cores to spare, Python processes are
+    started that compile them and end; there are none when everything has been compiled before.
+
+    Parameters
+    ----------
+    progress
+        Called with the number of parts done, of all parts, and the name of one that is not done,
+        at the end "done".
+    processes
+        At most so many compile at once; None: as many as this process has cores, up to four. With
+        1 everything is compiled in this process.
+    """
+    warm.warm_up((*PARTS, WHOLE), progress, processes)
+
+
+def _batch(encoder: Encoder, events: int = STRIDE) -> Batch:
+    """Two features and two labels."""
+    return encoder.encode(
+        [
+            Event(t, {"x": 1.0 + t % 7, "y": -0.5 * (t % 5)}, ["a"] if t % 2 else ["b"])
+            for t in range(events)
+        ]
+    )
+
+
+def trees() -> None:
+    """Run a forest."""
+    batch = _batch(Encoder())
+    forest = Forest()
+    forest.make_room(2, 2)
+    members = np.arange(2, dtype=np.int32)
+    out = np.empty((len(batch), 3), dtype=np.float32)
+    forest.run(batch, members, members + np.int32(1), out)
+
+
+def neighbours() -> None:
+    """Search and vote."""
+    batch = _batch(Encoder())
+    rows, expert = raw_rows(batch), NeighbourExpert()
+    expert.make_room(rows, batch, 2)
+    logits = np.zeros((len(batch), 3), dtype=np.float32)
+    expert.vote(expert.search(rows, batch), 0, np.zeros_like(logits), logits)
+
+
+def decision() -> None:
+    """Decide on whole label sets."""
+    batch = _batch(Encoder())
+    scores = np.tile([0.75, 0.25], (len(batch), 1))
+    JointDecision().run(scores, batch, np.zeros(scores.shape, dtype=np.bool_))
+
+
+def ridge_and_network() -> None:
+    """Run the experts that look at all features at once."""
+    batch = _batch(Encoder())
+    members = np.arange(2, dtype=np.int32)
+    rows = raw_rows(batch)
+    out = np.zeros((len(batch), 16), dtype=np.float32)
+    gains, ridge = Gains(), RidgeExpert(reserve=True)
+    gains.make_room(2)
+    ridge.make_room(2, 2)
+    ridge.run(rows, gains.run(rows, batch.labelled), batch, members, members + np.int32(1), out)
+    for part in (gains, ridge):  # as where memory is short
+        part.fold(2)
+    folded(rows, 2)
+    features, network = DenseFeatures(), NetworkExpert()
+    features.make_room(2)
+    network.make_room(features.slots, 2)
+    network.run(features.transform(batch), batch, out)
+
+
+def mixture() -> None:
+    """Run what is left: scaling, linear models, mixture, thresholds, detectors, partition."""
+    _exercise(IHomer("macro-f1", without=[name for name in EXPERTS if name != "raw"]))
+    # More pairs than a new table has room for, so that growing is compiled, too.
+    Cooccurrence().update(np.array([0, 100]), np.arange(100, dtype=np.int32))
+    average_linkage(np.zeros((2, 2)))
+    # A change of the partition, and more label sets than a new decision has room for.
+    pooled(np.zeros((0, 2), dtype=np.int64), np.zeros((1, 1)))
+    Forest(1).derived(np.zeros(1, dtype=np.int32), np.zeros(1))
+    enter_hashes(np.zeros(1, dtype=np.uint64), 0, np.zeros(1, dtype=np.int32))
+
+
+def whole() -> None:
+    """Run everything, as it is used."""
+    _exercise(IHomer())
+
+
+def _exercise(model: IHomer) -> None:
+    """Show a model two strides of events, so that everything in it has run."""
+    model.predict_learn(_batch(model.encoder, 2 * STRIDE))
+    model.predict_one({"x": 1.0})
