@@ -82,7 +82,7 @@ def search(
     x: Matrix, y: npt.NDArray[np.bool_], labelled: npt.NDArray[np.bool_], known: Matrix
 ) -> tuple[list[Vote], list[float]]:
     """Votes for every event of x (float32 (n, columns)), y ((n, labels)); the law at the end."""
-    x = on_grid(x, 2.0**11)
+    x = (np.rint(x * F32(2**11)) / F32(2**11)).astype(float)
     statistics = Statistics(x.shape[1])
     law, squares, price = [8.0, -3.9, 0.0], [0.01] * 3, 0.0
     learned_x, learned_y = x[labelled], y[labelled]

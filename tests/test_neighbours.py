@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ihomer.instances import Batch
 from ihomer.learners.experts import neighbours as expert_module
 from ihomer.learners.experts.neighbours import Found, NeighbourExpert
+from ihomer.learners.kernels.best import LANES, LOWEST, best_rows
 from ihomer.learners.kernels.elementary import LOGIT_CLIP
 from ihomer.learners.kernels.neighbours import (
     DENSE,
@@ -268,6 +269,21 @@ def test_duplicates_vote_newest_first() -> None:
     x[:, 0] = 1.0
     c = Case(x, np.ones((5, 1), dtype=np.bool_), np.ones(5, dtype=np.bool_))
     assert run(c).events[-1, :5].tolist() == [3, 2, 1, 0, -1]
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32), st.integers(0, WINDOW), st.sampled_from([1, 3, 50, 10**6]))
+def test_the_best_rows_are_found_newest_first(seed: int, n: int, values: int) -> None:
+    # Few values make ties, also of the score that is the last to get in; some rows are unrelated.
+    rng = np.random.default_rng(seed)
+    score = (rng.integers(values, size=n) / values - 0.4).astype(np.float32)
+    score[rng.random(n) < rng.choice([0.0, 0.5, 0.95, 1.0])] = LOWEST
+    found = np.zeros(NEIGHBOURS, dtype=np.int32)
+    lanes, likely = np.empty((2, LANES), dtype=np.float32), np.empty(n + 1, dtype=np.int32)
+    number = best_rows(score, 7, lanes, likely, found)
+    order = np.lexsort((-np.arange(n), -score))
+    best = order[score[order] > LOWEST][:NEIGHBOURS]
+    assert (found[:number] - 7).tolist() == best.tolist()
 
 
 def test_it_stops_looking_at_noise() -> None:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
+from ihomer.learners.kernels.best import LOWEST
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -62,7 +63,10 @@ SHARPNESS, PRIOR, AGEING, SQUARES, PRICE, EVENTS, POSITIVES, UNSEEN, LAW_SIZE = 
     10,
 )
 
-_LOWEST = np.float32(-9.0)  # below every score
+_ZERO = np.float32(0.0)
+_VALUE_GRID = np.float32(VALUE_GRID)
+_VALUE_STEP = np.float32(1.0 / VALUE_GRID)
+_ROUND = np.float32(12582912.0)  # a float32 plus this has no bits after the point
 _ONE = np.float32(1.0)
 
 
@@ -83,6 +87,9 @@ class NeighbourState(NamedTuple):
     posted, posted_rows, posted_values
         int32 (columns + 1,), int32 and float32 (entries,): the other columns' non-zeros up to
         row `progress[INDEXED]`, by column.
+    latest, links
+        int32 (columns,), (entries, 2): the last of the other columns' non-zeros from that row on,
+        -1 = none; for each of them the one before it in its column, and its row.
     place, live
         int32 (columns,): column of `dense` or -1; non-zeros in the window.
     weight
@@ -102,9 +109,8 @@ class NeighbourState(NamedTuple):
     progress
         int64 (6,): rows of the window are FIRST to STOP (exclusive); learned events; rows before
         INDEXED are in `posted`; columns of `dense` in use, and how many there should be.
-    query, score, products
-        float32 (columns,), (rows,), (GROUP * most events that are compared with it,): scratch;
-        `query` is zero between events.
+    score, products
+        float32 (rows,), (GROUP * most events that are compared with it,): scratch.
     mass, slope
         float64 (labels,): scratch, zero between events.
     """
@@ -121,6 +127,8 @@ class NeighbourState(NamedTuple):
     posted: IntArray
     posted_rows: IntArray
     posted_values: Float32Array
+    latest: IntArray
+    links: IntArray
     place: IntArray
     live: IntArray
     weight: Float32Array
@@ -133,7 +141,6 @@ class NeighbourState(NamedTuple):
     age: Float32Array
     law: FloatArray
     progress: OffsetArray
-    query: Float32Array
     score: Float32Array
     products: Float32Array
     mass: FloatArray
@@ -173,6 +180,7 @@ def index_rows(state: NeighbourState) -> None:
         state.posted[j + 1] = start
         if state.place[j] < 0:
             start += state.live[j]
+    state.latest[:] = -1
     state.progress[DENSE] = used
     state.progress[WANTED] = wanted
     for r in range(first, stop):
@@ -265,6 +273,12 @@ def on_grid(value: float | np.float32, grid: float) -> np.float32:
 
 
 @kernel
+def whole32(value: np.float32) -> np.float32:
+    """The integer nearest to a number below 2^22, of two the even one."""
+    return np.float32((value + _ROUND) - _ROUND)
+
+
+@kernel
 def prepare_rows(
     state: NeighbourState,
     indptr: OffsetArray,
@@ -275,6 +289,8 @@ def prepare_rows(
     stop: int,
     rounded_row: Float32Array,
     weighted: FloatArray,
+    listed: IntArray,
+    ends: OffsetArray,
     queries: Float32Array,
     scales: Float32Array,
 ) -> None:
@@ -290,8 +306,9 @@ def prepare_rows(
         Events of the batch (stop exclusive).
     rounded_row
         float32 (most non-zeros of an event,): scratch.
-    weighted
-        float64 (non-zeros of the batch,): the queries, out.
+    weighted, listed, ends
+        float64 and int32 (non-zeros of the batch,), int64 (events,): the queries' part in the
+        other columns, out: an event's values and columns from `indptr` on, and where they end.
     queries
         float32 (events, d): their part in dense columns, out.
     scales
@@ -304,10 +321,10 @@ def prepare_rows(
         begin, end = indptr[t], indptr[t + 1]
         many = end - begin
         rounded, source, out = rounded_row[:many], values[begin:end], weighted[begin:end]
-        zeros = np.int64(0)
+        zeros = np.int32(0)
         for k in range(many):
-            rounded[k] = on_grid(source[k], VALUE_GRID)
-            zeros += np.int64(rounded[k] == 0.0)
+            rounded[k] = whole32(source[k] * _VALUE_GRID) * _VALUE_STEP
+            zeros += np.int32(rounded[k] == _ZERO)
         at = last = state.indptr[row] if labelled[t] else np.int64(0)
         if labelled[t]:
             last += many - zeros
@@ -321,7 +338,7 @@ def prepare_rows(
             own += by * float(value)
             squared += by * by
             out[k] = by
-            if labelled[t] and value != 0.0:
+            if labelled[t] and value != _ZERO:
                 d = state.place[j]
                 if d >= 0:
                     state.dense[row, d] = value
@@ -337,6 +354,7 @@ def prepare_rows(
         query = queries[t - start]
         query[:] = 0.0
         scales[t - start] = 0.0
+        ends[t - start] = begin
         if squared == 0.0:
             continue
         scales[t - start] = math.sqrt(squared) / math.sqrt(own)
@@ -345,8 +363,14 @@ def prepare_rows(
             out[k] = np.floor(out[k] * by * QUERY_GRID + 0.5) / QUERY_GRID
         for k in range(many):
             j = indices[begin + k]
-            if j < known and state.place[j] >= 0:
+            if j >= known:
+                continue
+            if state.place[j] >= 0:
                 query[state.place[j]] = out[k]
+            elif out[k] != 0.0:
+                listed[ends[t - start]] = j
+                weighted[ends[t - start]] = out[k]
+                ends[t - start] += 1
 
 
 @kernel
@@ -367,9 +391,11 @@ def multiply(rows: Float32Array, queries: Float32Array, products: Float32Array) 
 @kernel
 def score_rows(
     state: NeighbourState,
-    columns: IntArray,
+    begin: int,
+    end: int,
+    listed: IntArray,
     weighted: FloatArray,
-    scale: float | np.float32,
+    scale: np.float32,
 ) -> None:
     """Score the window's rows against a query: similarity less the price of age.
 
@@ -378,67 +404,23 @@ def score_rows(
     state
         `score` holds the dot products in dense columns and becomes the scores; an unrelated row
         gets the lowest score.
-    columns, weighted
-        The query; columns past the state's are new.
+    begin, end, listed, weighted
+        The query's part in the other columns, which are all the state's.
     scale
         What dot products lack to cosines.
     """
-    first, stop, indexed = state.progress[FIRST], state.progress[STOP], state.progress[INDEXED]
-    known = state.place.shape[0]
-    lists = False
-    for k in range(columns.shape[0]):
-        j, q = columns[k], np.float32(weighted[k])
-        if j < known and q != 0.0 and state.place[j] < 0:
-            lists = True
-            state.query[j] = q
-            for i in range(state.posted[j], state.posted[j + 1]):
-                state.score[state.posted_rows[i]] += q * state.posted_values[i]
-    if lists:
-        for r in range(max(first, indexed), stop):
-            added = np.float32(0.0)
-            for k in range(state.indptr[r], state.split[r]):
-                added += state.query[state.columns[k]] * state.values[k]
-            state.score[r] += added
-        for k in range(columns.shape[0]):
-            if columns[k] < known:
-                state.query[columns[k]] = 0.0
-    score = state.score[first:stop]
-    by, price = np.float32(scale), np.float32(state.law[PRICE])
+    first, stop = state.progress[FIRST], state.progress[STOP]
+    for k in range(begin, end):
+        j, q = listed[k], np.float32(weighted[k])
+        for i in range(state.posted[j], state.posted[j + 1]):
+            state.score[state.posted_rows[i]] += q * state.posted_values[i]
+        at = state.latest[j]
+        while at >= 0:
+            state.score[state.links[at, 1]] += q * state.values[at]
+            at = state.links[at, 0]
+    score, price = state.score[first:stop], np.float32(state.law[PRICE])
     ages, inverse = state.age[WINDOW - score.shape[0] + 1 :], state.inverse[first:stop]
     for r in range(score.shape[0]):
-        similarity = score[r] * inverse[r] * by
+        similarity = score[r] * inverse[r] * scale
         cost = price * ages[r]
-        score[r] = similarity - cost if similarity > 0.0 else _LOWEST
-
-
-@kernel
-def best_rows(state: NeighbourState, found: IntArray) -> int:
-    """Write the rows with the highest scores, best first, ties newest first; return how many."""
-    first = state.progress[FIRST]
-    score = state.score[first : state.progress[STOP]]
-    best = np.empty(NEIGHBOURS, dtype=np.float32)
-    for i in range(NEIGHBOURS):
-        best[i] = _LOWEST
-    number = 0
-    start = score.shape[0]
-    while start > 0:
-        stop = start
-        start = max(0, stop - 32)
-        block, worst = score[start:stop], best[NEIGHBOURS - 1]
-        better = np.int32(0)
-        for r in range(block.shape[0]):  # eight at a time; most blocks have none
-            better = np.int32(better + np.int32(block[r] > worst))
-        if better == 0:
-            continue
-        for r in range(stop - 1, start - 1, -1):
-            value = score[r]
-            if value > best[NEIGHBOURS - 1]:
-                i = min(number, NEIGHBOURS - 1)
-                while i > 0 and best[i - 1] < value:
-                    best[i] = best[i - 1]
-                    found[i] = found[i - 1]
-                    i -= 1
-                best[i] = value
-                found[i] = first + r
-                number = min(NEIGHBOURS, number + 1)
-    return number
+        score[r] = similarity - cost if similarity > _ZERO else LOWEST

@@ -13,6 +13,7 @@ import numpy as np
 
 from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
+from ihomer.learners.kernels.best import LANES, best_rows
 from ihomer.learners.kernels.elementary import log32, sigmoid32
 from ihomer.learners.kernels.neighbours import (
     AGE_LIMIT,
@@ -42,7 +43,6 @@ from ihomer.learners.kernels.neighbours import (
     WINDOW,
     Float32Array,
     NeighbourState,
-    best_rows,
     index_rows,
     multiply,
     prepare_rows,
@@ -81,7 +81,14 @@ def _weigh(
 
 @kernel
 def _learn_law(
-    state: NeighbourState,
+    y_indptr: OffsetArray,
+    y_labels: IntArray,
+    on: FloatArray,
+    law: FloatArray,
+    mass: FloatArray,
+    slope: FloatArray,
+    met: IntArray,
+    events: float,
     found: IntArray,
     number: int,
     votes: FloatArray,
@@ -95,61 +102,91 @@ def _learn_law(
     The labels that neither a neighbour nor the truth has are summed at once: their probability is
     the prior's share of their prior, and 1 - p is taken for 1.
     """
-    mass, slope, law = state.mass, state.slope, state.law
-    events = state.progress[LEARNED] + 1.0
+    many = 0
+    for k in range(truth.shape[0]):
+        label = truth[k]
+        if label < known:
+            slope[label] = -1.0
+            met[many] = label
+            many += 1
     for i in range(number):
-        for k in range(state.y_indptr[found[i]], state.y_indptr[found[i] + 1]):
-            mass[state.y_labels[k]] += votes[i]
+        for k in range(y_indptr[found[i]], y_indptr[found[i] + 1]):
+            label = y_labels[k]
+            if label < known:
+                if mass[label] == 0.0 and slope[label] == 0.0:
+                    met[many] = label
+                    many += 1
+                mass[label] += votes[i]
     common, change = 0.0, 0.0
     rest = law[POSITIVES] / events
-    for i in range(-1, number):
-        if i < 0:  # the truth first: what the neighbours have beside it is off
-            labels = truth
-        else:
-            labels = state.y_labels[state.y_indptr[found[i]] : state.y_indptr[found[i] + 1]]
-        for label in labels:
-            if label >= known or slope[label] != 0.0:
-                continue
-            prior = (state.on[label] + 0.5) / events
-            rest -= prior
-            p = min(0.98, max(0.02, mass[label] + share * prior))
-            slope[label] = -1.0 / p if i < 0 else 1.0 / (1.0 - p)
-            common += slope[label] * p
-            change += slope[label] * (prior - p)
+    for k in range(many):
+        label = met[k]
+        prior = (on[label] + 0.5) / events
+        rest -= prior
+        p = min(0.98, max(0.02, mass[label] + share * prior))
+        slope[label] = -1.0 / p if slope[label] != 0.0 else 1.0 / (1.0 - p)
+        common += slope[label] * p
+        change += slope[label] * (prior - p)
     rest = max(0.0, rest)
     common += share * rest
-    gradient = np.zeros(3)
-    gradient[PRIOR] = share * change + rest * share * (1.0 - share)
+    closer, older = 0.0, 0.0
     for i in range(number):
         own = -common
-        for k in range(state.y_indptr[found[i]], state.y_indptr[found[i] + 1]):
-            own += slope[state.y_labels[k]]
-        gradient[SHARPNESS] += own * votes[i] * terms[i, 0]
-        gradient[AGEING] += own * votes[i] * terms[i, 1]
-    for i in range(number):
-        for k in range(state.y_indptr[found[i]], state.y_indptr[found[i] + 1]):
-            mass[state.y_labels[k]] = 0.0
-            slope[state.y_labels[k]] = 0.0
-    for label in truth:
-        slope[label] = 0.0
+        for k in range(y_indptr[found[i]], y_indptr[found[i] + 1]):
+            own += slope[y_labels[k]]
+        closer += own * votes[i] * terms[i, 0]
+        older += own * votes[i] * terms[i, 1]
+    for k in range(many):
+        mass[met[k]] = 0.0
+        slope[met[k]] = 0.0
     scale = 1.0 / math.sqrt(max(1, known))
-    for i in range(3):
-        g = gradient[i] * scale
-        law[SQUARES + i] += g * g
-        law[i] -= STEP * g / math.sqrt(law[SQUARES + i])
-    law[SHARPNESS] = min(40.0, max(0.0, law[SHARPNESS]))
-    law[PRIOR] = min(3.0, max(-8.0, law[PRIOR]))
-    law[AGEING] = min(8.0, max(0.0, law[AGEING]))
+    _step(law, SHARPNESS, closer * scale, 0.0, 40.0)
+    _step(law, PRIOR, (share * change + rest * share * (1.0 - share)) * scale, -8.0, 3.0)
+    _step(law, AGEING, older * scale, 0.0, 8.0)
 
 
 @kernel
-def _remember(state: NeighbourState, truth: IntArray) -> None:
+def _step(law: FloatArray, at: int, gradient: float, low: float, high: float) -> None:
+    """One parameter's step, within its limits."""
+    law[SQUARES + at] += gradient * gradient
+    law[at] = min(high, max(low, law[at] - STEP * gradient / math.sqrt(law[SQUARES + at])))
+
+
+@kernel
+def _count(
+    start: int,
+    end: int,
+    columns: IntArray,
+    values: Float32Array,
+    sketch: Float32Array,
+    live: IntArray,
+    seen: Float32Array,
+    total: Float32Array,
+    square: Float32Array,
+    product: Float32Array,
+) -> None:
+    """Add a row to the columns' statistics."""
+    width = sketch.shape[0]  # not a constant, for which the loop is unrolled, not vectorised
+    for k in range(start, end):
+        j, value = columns[k], values[k]
+        live[j] += 1
+        seen[j] += _ONE
+        total[j] += value
+        square[j] += value * value
+        for b in range(width):
+            product[j, b] += value * sketch[b]
+
+
+@kernel
+def _remember(state: NeighbourState, truth: IntArray, sketch: Float32Array) -> None:
     """Take the event behind the window into it, drop the oldest past its limits, and count."""
     row = state.progress[STOP]
     end = state.indptr[row + 1]
-    sketch = np.zeros(SKETCH, dtype=np.float32)
+    for b in range(SKETCH):
+        sketch[b] = 0.0
     at = state.y_indptr[row]
-    for label in truth:
+    for k in range(truth.shape[0]):
+        label = truth[k]
         state.y_labels[at] = label
         at += 1
         state.on[label] += 1.0
@@ -158,15 +195,23 @@ def _remember(state: NeighbourState, truth: IntArray) -> None:
     for b in range(SKETCH):
         state.sketch[0, b] += sketch[b]
         state.sketch[1, b] += sketch[b] * sketch[b]
-    for k in range(state.indptr[row], end):
-        j, value = state.columns[k], state.values[k]
-        state.live[j] += 1
-        state.seen[j] += _ONE
-        state.total[j] += value
-        state.square[j] += value * value
-        product = state.product[j]
-        for b in range(SKETCH):
-            product[b] += value * sketch[b]
+    for k in range(state.indptr[row], state.split[row]):
+        j = state.columns[k]
+        state.links[k, 0] = state.latest[j]
+        state.links[k, 1] = row
+        state.latest[j] = k
+    _count(
+        state.indptr[row],
+        end,
+        state.columns,
+        state.values,
+        sketch,
+        state.live,
+        state.seen,
+        state.total,
+        state.square,
+        state.product,
+    )
     state.progress[STOP] = row + 1
     state.progress[LEARNED] += 1
     state.law[EVENTS] += 1.0
@@ -237,14 +282,20 @@ def search_rows(
     votes, shares
         float32 (n, NEIGHBOURS), (n,): the neighbours' votes and the prior's share, together 1.
     """
-    weighted = np.zeros(indptr[labelled.shape[0]])
+    weighted = np.empty(indptr[labelled.shape[0]])
     queries = np.zeros((min(GROUP, labelled.shape[0]), state.dense.shape[1]), dtype=np.float32)
+    listed = np.empty(weighted.shape[0], dtype=np.int32)
+    ends = np.zeros(queries.shape[0], dtype=np.int64)
     scales = np.zeros(queries.shape[0], dtype=np.float32)
     width = 0
     for t in range(labelled.shape[0]):
         width = max(width, indptr[t + 1] - indptr[t])
     rounded = np.zeros(width, dtype=np.float32)
     found = np.zeros(NEIGHBOURS, dtype=np.int32)
+    lanes = np.empty((2, LANES), dtype=np.float32)
+    met = np.empty(state.on.shape[0], dtype=np.int32)
+    sketch = np.empty(SKETCH, dtype=np.float32)
+    likely = np.empty(WINDOW + 1, dtype=np.int32)
     exact = np.zeros(NEIGHBOURS)
     terms = np.zeros((NEIGHBOURS, 2))
     start = 0
@@ -261,6 +312,8 @@ def search_rows(
             stop,
             rounded,
             weighted,
+            listed,
+            ends,
             queries,
             scales,
         )
@@ -274,9 +327,14 @@ def search_rows(
                 _gather(state.products, t - start, many, block, state.score[front:end])
             else:
                 state.score[front:end] = 0.0
-            columns = slice(indptr[t], indptr[t + 1])
-            score_rows(state, indices[columns], weighted[columns], scales[t - start])
-            number = best_rows(state, found)
+            score_rows(state, indptr[t], ends[t - start], listed, weighted, scales[t - start])
+            number = best_rows(
+                state.score[state.progress[FIRST] : state.progress[STOP]],
+                state.progress[FIRST],
+                lanes,
+                likely,
+                found,
+            )
             share = _weigh(state, found, number, exact, terms)
             for i in range(NEIGHBOURS):
                 neighbours[t, i] = found[i] if i < number else -1
@@ -286,8 +344,24 @@ def search_rows(
                 truth = y_indices[y_indptr[t] : y_indptr[t + 1]]
                 learned = state.progress[LEARNED]
                 if learned < SCHOOL or learned % PAUSE == 0:
-                    _learn_law(state, found, number, exact, terms, share, truth, known[t])
-                _remember(state, truth)
+                    _learn_law(
+                        state.y_indptr,
+                        state.y_labels,
+                        state.on,
+                        state.law,
+                        state.mass,
+                        state.slope,
+                        met,
+                        learned + 1.0,
+                        found,
+                        number,
+                        exact,
+                        terms,
+                        share,
+                        truth,
+                        known[t],
+                    )
+                _remember(state, truth, sketch)
         start = stop
         count = state.progress[LEARNED]
         if joined > 0 and (count % STRIDE == 0 or count == EARLIEST):

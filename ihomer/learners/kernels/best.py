@@ -1,0 +1,87 @@
+"""The rows with the highest scores, best first.
+
+In: the scores of a window's rows. Out: the numbers of the best. It is here because nobody can
+foresee which rows are good, and a branch per row costs more than the arithmetic: most rows are
+ruled out eight at a time, by a score that enough rows are known to reach.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ihomer.instances import IntArray
+from ihomer.jit import kernel
+
+Float32Array = npt.NDArray[np.float32]
+
+LANES = 32  # every so many rows' best score is kept to find what enough rows reach
+LOWEST = np.float32(-9.0)  # of a row that is not to be found
+
+_LOW = np.float32(-8.0)  # above that, and below every other
+_ZERO = np.float32(0.0)
+_ONE = np.float32(1.0)
+_HIGH = np.float32(np.inf)
+
+
+@kernel
+def best_rows(
+    score: Float32Array, first: int, lanes: Float32Array, likely: IntArray, found: IntArray
+) -> int:
+    """Write the rows with the highest scores, best first, ties highest first; return how many.
+
+    Parameters
+    ----------
+    score, first
+        float32 (n,): scores, `LOWEST` or above -8; and the number of the first of the rows.
+    lanes
+        float32 (2, LANES): scratch.
+    likely
+        int32 (n + 1 or more,): scratch.
+    found
+        int32 (k,), k at most LANES: out.
+    """
+    wanted = found.shape[0]
+    top, above = lanes[0], lanes[1]
+    width = top.shape[0]  # not a constant, for which loops are unrolled instead of vectorised
+    for c in range(width):
+        top[c] = LOWEST
+        above[c] = _ZERO
+    full = score.shape[0] // width * width
+    for start in range(0, full, width):
+        part = score[start : start + width]
+        for c in range(width):
+            top[c] = max(top[c], part[c])
+    rest = score[full:]
+    for c in range(rest.shape[0]):
+        top[c] = max(top[c], rest[c])
+    for k in range(width):
+        one = top[k]
+        for c in range(width):
+            above[c] += _ONE if one > top[c] else _ZERO
+    enough = _HIGH
+    for c in range(width):
+        if above[c] < wanted and top[c] < enough:
+            enough = top[c]
+    enough = max(enough, _LOW)
+    few = np.int64(0)
+    for r in range(score.shape[0]):  # without a branch that nobody could foresee
+        likely[few] = r
+        few += np.int64(score[r] >= enough)
+    number = 0
+    for k in range(few - 1, -1, -1):
+        value = score[likely[k]]
+        i = number
+        if number < wanted:
+            number += 1
+        elif value > score[found[wanted - 1]]:
+            i -= 1
+        else:
+            continue
+        while i > 0 and score[found[i - 1]] < value:
+            found[i] = found[i - 1]
+            i -= 1
+        found[i] = likely[k]
+    for i in range(number):
+        found[i] += first
+    return number
