@@ -15,11 +15,15 @@ F32 = np.float32
 
 
 class Vote(NamedTuple):
-    """Numbers of the learned events that vote, best first, their votes, the prior's share."""
+    """Numbers of the learned events that vote, best first, their votes, the prior's share.
+
+    `scores` are those of all events that were searched, by their numbers.
+    """
 
     events: list[int]
     votes: list[float]
     share: float
+    scores: dict[int, float]
 
 
 def on_grid(x: Matrix, grid: float) -> Matrix:
@@ -107,7 +111,8 @@ def search(
         masses = [math.exp(law[0] * s + law[2] * a) for s, a in terms]
         whole = math.exp(law[1]) + sum(masses)
         votes, share = [m / whole for m in masses], math.exp(law[1]) / whole
-        found.append(Vote([first + i for i in best], votes, share))
+        scores = dict(zip(range(first, events), score.tolist(), strict=True))
+        found.append(Vote([first + i for i in best], votes, share, scores))
         if not labelled[t]:
             continue
         prior = (learned_y[:events].sum(0) + 0.5) / (events + 1)

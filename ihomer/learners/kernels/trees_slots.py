@@ -71,7 +71,7 @@ def in_sample(key: int, seed: int, share: float) -> bool:
 @kernel
 def home(node: int, code: int, mask: int) -> int:
     """Where the search for a (leaf, code) pair begins in a hash table of mask + 1 places."""
-    value = (node * _NODE_FACTOR + code * _CODE_FACTOR) & ONES
+    value = (int(node) * _NODE_FACTOR + int(code) * _CODE_FACTOR) & ONES
     value = ((value ^ (value >> 15)) * SEED_FACTOR) & ONES
     return value & mask
 
