@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ihomer import warm
+from ihomer.drift.adwin import ADWIN
+from ihomer.drift.structure import StructureMonitor
 from ihomer.instances import Batch, Encoder, Event
 from ihomer.learners.block import EXPERTS
 from ihomer.learners.decision import JointDecision
@@ -19,8 +21,10 @@ from ihomer.learners.experts.ridge import Gains, RidgeExpert
 from ihomer.learners.ihomer import IHomer
 from ihomer.learners.kernels.columns import pooled
 from ihomer.learners.kernels.linkage import average_linkage
+from ihomer.learners.kernels.neighbours import index_rows
 from ihomer.learners.kernels.rows import enter_hashes
 from ihomer.learners.kernels.scaling import STRIDE
+from ihomer.learners.kernels.trees_slots import enter_all
 from ihomer.learners.partition.cooccurrence import Cooccurrence
 from ihomer.learners.scaling import folded, raw_rows
 from ihomer.warm import Part, Progress
@@ -72,6 +76,8 @@ def trees() -> None:
     members = np.arange(2, dtype=np.int32)
     out = np.empty((len(batch), 3), dtype=np.float32)
     forest.run(batch, members, members + np.int32(1), out)
+    # Slots that move when there is no room left.
+    enter_all(np.zeros(1, dtype=np.int32), np.zeros((0, 3), dtype=np.int32), members[:0])
 
 
 def neighbours() -> None:
@@ -81,6 +87,7 @@ def neighbours() -> None:
     expert.make_room(rows, batch, 2)
     logits = np.zeros((len(batch), 3), dtype=np.float32)
     expert.vote(expert.search(rows, batch), 0, np.zeros_like(logits), logits)
+    index_rows(expert.state)  # as when the window moves
 
 
 def decision() -> None:
@@ -119,6 +126,10 @@ def mixture() -> None:
     pooled(np.zeros((0, 2), dtype=np.int64), np.zeros((1, 1)))
     Forest(1).derived(np.zeros(1, dtype=np.int32), np.zeros(1))
     enter_hashes(np.zeros(1, dtype=np.uint64), 0, np.zeros(1, dtype=np.int32))
+    # A change of the label structure can only be seen once labels have their places.
+    one = np.zeros(1, dtype=np.int32)
+    StructureMonitor().update(np.array([0, 1]), one, one)
+    ADWIN().update_many(np.zeros(1))
 
 
 def whole() -> None:

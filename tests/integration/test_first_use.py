@@ -26,14 +26,14 @@ print(imported - start, time.perf_counter() - imported)
 """
 REPLAY = """
 import sys
-sys.argv = ["ihomer", "replay", SOURCE, "--limit", "600", "--quiet", "--json", "-"]
+sys.argv = ["ihomer", "replay", SOURCE, "--limit", "3000", "--quiet", "--json", "-"]
 from ihomer.stream.cli import main
 main()
 """
 SOURCES = (
-    "river:yeast",
-    "synthetic:text?events=600&labels=40&drift=sudden&of=labels",
-    "synthetic:rbf?events=600",
+    "synthetic:hyperplane?events=3000&drift=sudden",
+    "synthetic:text?events=3000&labels=300&words=20000&drift=sudden&of=labels",
+    "synthetic:rbf?events=3000",
 )
 
 
@@ -59,7 +59,7 @@ def test_the_first_warm_up_compiles_everything_and_later_ones_nothing(
             )
     for source in SOURCES:
         lines = python(REPLAY.replace("SOURCE", repr(source)), environment)
-        assert json.loads("".join(lines))["events"] == 600
+        assert json.loads("".join(lines))["events"] == 3000
         missed = sorted(set(kernels(tmp_path)) - set(compiled))
         assert missed == [], f"{source} compiled what the warm-up had left out"
 
@@ -77,7 +77,7 @@ def test_another_user_with_no_home_warms_up_and_replays() -> None:
         assert folder.stat().st_uid == NOBODY
         compiled = kernels(shared)
         lines = python(REPLAY.replace("SOURCE", "'river:yeast'"), environment, as_nobody() or ())
-        assert json.loads("".join(lines))["events"] == 600
+        assert json.loads("".join(lines))["events"] == 3000
         assert kernels(shared) == compiled
     finally:
         shutil.rmtree(shared)
