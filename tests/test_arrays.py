@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ihomer.learners.arrays import begin_like, grown, nbytes
+from ihomer.learners.arrays import begin_like, grown, nbytes, zeros_together
 
 LENGTH = st.integers(0, 4)
 
@@ -56,3 +56,23 @@ def test_begin_like_copies_what_both_have(a: int, b: int, c: int, d: int) -> Non
 def test_sizes_add_up() -> None:
     assert nbytes(pair(3, 2, 0)) == 3 * 8 + 3 * 2 * 4
     assert nbytes(()) == 0
+
+
+@given(rows=LENGTH, columns=LENGTH)
+def test_arrays_cut_from_one_piece_do_not_touch_each_other(rows: int, columns: int) -> None:
+    found = zeros_together(
+        line=((rows,), np.float64), table=((rows, columns), np.int32), end=((3,), np.float32)
+    )
+    assert [found[name].shape for name in ("line", "table", "end")] == [
+        (rows,),
+        (rows, columns),
+        (3,),
+    ]
+    assert [array.dtype for array in found.values()] == [np.float64, np.int32, np.float32]
+    for array in found.values():
+        assert not array.size or array.ctypes.data % 64 == 0
+        assert array.flags.c_contiguous
+        assert not array.any()
+        array[...] = 1
+        assert sum(int(other.sum()) for other in found.values()) == array.size
+        array[...] = 0

@@ -138,7 +138,7 @@ def assert_is_its_twin(c: Case, found: Outcome) -> list[naive.Vote]:
         assert (found.events[t, number:] == -1).all()
         if events != vote.events:
             scores = [[vote.scores[event] for event in those] for those in (events, vote.events)]
-            np.testing.assert_allclose(*scores, rtol=0, atol=1e-6)
+            np.testing.assert_allclose(scores[0], scores[1], rtol=0, atol=1e-6)
             return twin[:t]
         np.testing.assert_allclose(found.votes[t, :number], vote.votes, rtol=1e-4, atol=1e-6)
         assert not found.votes[t, number:].any()
@@ -204,6 +204,29 @@ def test_a_dense_column_goes_back_to_a_list() -> None:
     assert (expert.state.place[:8] < 0).all()
     assert (expert.state.place[8:] >= 0).all()
     assert_same(found, run(c))
+
+
+def test_columns_and_labels_come_while_the_window_stays() -> None:
+    # New columns turn up at 200 and 300 events, most of them dense; new labels at 250.
+    c = case(13, 450, 60, 40, density=0.6)
+    x, y, at = c.x.copy(), c.y.copy(), np.arange(450)
+    x[:200, 12:] = 0
+    x[:300, 30:] = 0
+    y[:250, 5:] = False
+    c = Case(x, y, c.labelled)
+    expert = NeighbourExpert()
+    cuts = at[::50].tolist()
+    parts = Case(x[:150], y[:150], c.labelled[:150])
+    run_with(expert, parts, cuts)
+    before = expert.state
+    expert = NeighbourExpert()
+    found = run_with(expert, c, cuts)
+    assert len(expert.state.place) > len(before.place)
+    assert len(expert.state.on) > len(before.on)
+    assert expert.state.dense.shape[1] > before.dense.shape[1]
+    assert len(expert.state.split) == len(before.split)  # nothing had to move
+    assert_same(found, run(c))
+    assert_is_its_twin(c, found)
 
 
 def test_the_window_moves_and_old_statistics_fade() -> None:

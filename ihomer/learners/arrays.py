@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 State = TypeVar("State", bound=tuple[Any, ...])
 
@@ -20,6 +24,26 @@ def grown(old: State, new: State) -> State:
         elif source.size:
             target[tuple([slice(0, length) for length in source.shape])] = source
     return new
+
+
+def zeros_together(**axes: tuple[tuple[int, ...], type[np.generic]]) -> dict[str, NDArray[Any]]:
+    """Arrays of zeros by name, cut from one piece: memory not touched yet then costs nothing.
+
+    Parameters
+    ----------
+    **axes
+        Shape and type of each.
+    """
+    # Each begins at a multiple of 64 bytes, the width of vectors and of cache lines.
+    sizes = [math.prod(shape) * np.dtype(kind).itemsize for shape, kind in axes.values()]
+    rooms = [-(-size // 64) * 64 for size in sizes]
+    piece = np.zeros(sum(rooms) // 8 + 8).view(np.uint8)
+    at = -piece.ctypes.data % 64
+    found = {}
+    for (name, (shape, kind)), size, room in zip(axes.items(), sizes, rooms, strict=True):
+        found[name] = piece[at : at + size].view(kind).reshape(shape)
+        at += room
+    return found
 
 
 def begin_like(new: tuple[Any, ...], old: tuple[Any, ...]) -> None:

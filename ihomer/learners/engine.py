@@ -304,14 +304,16 @@ class Engine:
         """The segment's `base` and `outer`: a single block's own logits need no copies."""
         if not growing:
             return np.zeros((0, 0), dtype=np.float32), np.zeros((len(OUTER), 0, 0), np.float32)
-        base = np.zeros((n, 1 + labels), dtype=np.float32)
         if len(self.blocks) > 1:
-            return base, np.zeros((len(OUTER), n, 1 + labels), dtype=np.float32)
+            outer = np.zeros((1 + len(OUTER), n, 1 + labels), dtype=np.float32)
+            return outer[0], outer[1:]
         block = self.blocks[0]
         if self._gains is not None and self._at_work("ridge"):
             base = block.logits(RIDGE, n)
         elif linear:
             base = block.logits(EXPERTS.index(linear[-1]), n)
+        else:
+            base = np.zeros((n, 1 + labels), dtype=np.float32)
         return base, block.logits(slice(FOREST, PATH + 1), n)
 
     def _at_work(self, expert: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ihomer.instances import Batch, IntArray
-from ihomer.learners.arrays import nbytes
+from ihomer.learners.arrays import nbytes, zeros_together
 from ihomer.learners.kernels.neighbours import (
     AGE_UNIT,
     DENSE_SHARE,
@@ -42,21 +42,9 @@ from ihomer.learners.scaling import Rows
 # Most values that are kept densely, 16 MB.
 DENSE_LIMIT = 1 << 22
 LEAST_ROOM = 960  # events that there is room for at once
-# What stays where it is when the window moves; the rest is scratch or made anew.
-_KEPT = (
-    "dense_columns",
-    "place",
-    "live",
-    "weight",
-    "product",
-    "total",
-    "square",
-    "seen",
-    "sketch",
-    "on",
-    "law",
-    "progress",
-)
+# What is kept of columns, and of labels; what moves with the window is not among it.
+_OF_COLUMNS = ("place", "live", "weight", "product", "total", "square", "seen")
+_KEPT = (*_OF_COLUMNS, "dense_columns", "sketch", "on", "law", "progress")
 
 
 _AGE = np.log1p(np.arange(WINDOW, -1, -1) / AGE_UNIT).astype(np.float32)
@@ -113,21 +101,20 @@ class NeighbourExpert:
         events = stop + len(batch)
         entries = int(old.indptr[stop]) + int(rows.indptr[-1])
         marks = int(old.y_indptr[stop]) + len(batch.y_indices)
-        wanted = min(most, DENSE_LIMIT // max(1, len(old.split)))
-        if (
-            events <= len(old.split)
-            and entries <= len(old.columns)
-            and marks <= len(old.y_labels)
-            and columns <= len(old.place)
-            and batch.n_labels <= len(old.on)
-            and wanted <= old.dense.shape[1]
-        ):
+        wanted = min(most, DENSE_LIMIT // max(1, len(old.split)))  # columns that should be dense
+        if events <= len(old.split) and entries <= len(old.columns) and marks <= len(old.y_labels):
+            if columns > len(old.place):
+                self.state = old = _with_columns(old, _enough(columns, len(old.place)))
+            if batch.n_labels > len(old.on):
+                self.state = old = _with_labels(old, _enough(batch.n_labels, len(old.on)))
+            if wanted > old.dense.shape[1]:
+                self.state = _with_dense(old, _slots(wanted + wanted // 4, len(old.split)))
+                index_rows(self.state)
             return
         if not len(old.split) and len(batch) >= LEAST_DENSE:
             # Which columns are dense turns out soon; the first events tell how many there are.
             held = np.bincount(rows.indices, minlength=1)
             wanted = int(np.count_nonzero(held * DENSE_SHARE >= len(batch)))
-            wanted = min(wanted, DENSE_LIMIT // LEAST_ROOM)
         # One reason moves all: each axis gets room for as many events as the rows have.
         live = max(1, events - first)
         room = _roomy(live, len(old.split), max(1.5, min(2.0, WINDOW / live), LEAST_ROOM / live))
@@ -138,11 +125,11 @@ class NeighbourExpert:
             old,
             _Sizes(
                 room,
-                _roomy(*filled, min(share, max(1.5, ENTRY_LIMIT / max(1, filled[0])))),
+                _roomy(*filled, min(share, max(1.5, 2 * ENTRY_LIMIT / max(1, filled[0])))),
                 _roomy(*marked, min(share, max(1.5, LABEL_LIMIT / max(1, marked[0])))),
                 _enough(columns, len(old.place)),
                 _enough(batch.n_labels, len(old.on)),
-                max(old.dense.shape[1], -(-wanted // 16) * 16),
+                max(old.dense.shape[1], _slots(wanted, room)),
             ),
         )
         if stop > first:
@@ -198,43 +185,88 @@ def _enough(needed: int, held: int) -> int:
     return held if needed <= held else max(16, needed, held + held // 2)
 
 
+def _slots(wanted: int, rows: int) -> int:
+    """Dense columns to make room for in so many rows, in whole cache lines."""
+    return -(-min(wanted, DENSE_LIMIT // max(1, rows)) // 16) * 16
+
+
+def _columns(columns: int) -> dict[str, npt.NDArray[Any]]:
+    """What a state knows of so many columns."""
+    return {
+        "posted": np.zeros(columns + 1, dtype=np.int32),
+        "latest": np.full(columns, -1, dtype=np.int32),
+        "place": np.full(columns, -1, dtype=np.int32),
+        "live": np.zeros(columns, dtype=np.int32),
+        "weight": np.ones(columns, dtype=np.float32),
+        "product": np.zeros((columns, SKETCH), dtype=np.float32),
+        "total": np.zeros(columns, dtype=np.float32),
+        "square": np.zeros(columns, dtype=np.float32),
+        "seen": np.zeros(columns, dtype=np.float32),
+    }
+
+
 def _empty(sizes: _Sizes) -> NeighbourState:
     rows, entries, marks, columns, labels, dense = sizes
     law = np.zeros(LAW_SIZE)
     law[SHARPNESS], law[PRIOR], law[UNSEEN] = 8.0, -3.9, 1.0
     law[SQUARES : SQUARES + 3] = 0.01
+    window = zeros_together(
+        indptr=((rows + 1,), np.int64),
+        split=((rows,), np.int64),
+        y_indptr=((rows + 1,), np.int64),
+        inverse=((rows,), np.float32),
+        score=((rows,), np.float32),
+        y_labels=((marks,), np.int32),
+        products=((GROUP * min(rows, WINDOW + GROUP),), np.float32),
+        columns=((entries,), np.int32),
+        values=((entries,), np.float32),
+        posted_rows=((entries,), np.int32),
+        posted_values=((entries,), np.float32),
+        links=((entries, 2), np.int32),
+    )
     return NeighbourState(
-        indptr=np.zeros(rows + 1, dtype=np.int64),
-        split=np.zeros(rows, dtype=np.int64),
-        columns=np.zeros(entries, dtype=np.int32),
-        values=np.zeros(entries, dtype=np.float32),
-        y_indptr=np.zeros(rows + 1, dtype=np.int64),
-        y_labels=np.zeros(marks, dtype=np.int32),
-        inverse=np.zeros(rows, dtype=np.float32),
         dense=np.zeros((rows, dense), dtype=np.float32),
         dense_columns=np.full(dense, -1, dtype=np.int32),
-        posted=np.zeros(columns + 1, dtype=np.int32),
-        posted_rows=np.zeros(entries, dtype=np.int32),
-        posted_values=np.zeros(entries, dtype=np.float32),
-        latest=np.full(columns, -1, dtype=np.int32),
-        links=np.zeros((entries, 2), dtype=np.int32),
-        place=np.full(columns, -1, dtype=np.int32),
-        live=np.zeros(columns, dtype=np.int32),
-        weight=np.ones(columns, dtype=np.float32),
-        product=np.zeros((columns, SKETCH), dtype=np.float32),
-        total=np.zeros(columns, dtype=np.float32),
-        square=np.zeros(columns, dtype=np.float32),
-        seen=np.zeros(columns, dtype=np.float32),
         sketch=np.zeros((2, SKETCH)),
         on=np.zeros(labels),
         age=_AGE,
         law=law,
         progress=np.zeros(6, dtype=np.int64),
-        score=np.zeros(rows, dtype=np.float32),
-        products=np.zeros(GROUP * min(rows, WINDOW + GROUP), dtype=np.float32),
         mass=np.zeros(labels),
         slope=np.zeros(labels),
+        **window,
+        **_columns(columns),
     )
+
+
+def _with_dense(old: NeighbourState, dense: int) -> NeighbourState:
+    """The state with room for more dense columns; the window stays, to be indexed anew."""
+    first, stop = int(old.progress[FIRST]), int(old.progress[STOP])
+    rows, held = old.dense.shape
+    wider = np.zeros((rows, dense), dtype=np.float32)
+    wider[first:stop, :held] = old.dense[first:stop]
+    owners = np.full(dense, -1, dtype=np.int32)
+    owners[:held] = old.dense_columns
+    return old._replace(dense=wider, dense_columns=owners)
+
+
+def _with_columns(old: NeighbourState, columns: int) -> NeighbourState:
+    """The state with more columns, which no row of the window has; the window stays."""
+    new = _columns(columns)
+    held = len(old.place)
+    for name in (*_OF_COLUMNS, "latest", "posted"):
+        source: npt.NDArray[Any] = getattr(old, name)
+        new[name][: len(source)] = source
+    new["weight"][held:] = old.law[UNSEEN]
+    new["posted"][held + 1 :] = old.posted[held]
+    return old._replace(**new)
+
+
+def _with_labels(old: NeighbourState, labels: int) -> NeighbourState:
+    """The state with more labels."""
+    on = np.zeros(labels)
+    on[: len(old.on)] = old.on
+    return old._replace(on=on, mass=np.zeros(labels), slope=np.zeros(labels))
 
 
 def _moved(old: NeighbourState, sizes: _Sizes) -> NeighbourState:
@@ -261,8 +293,12 @@ def _moved(old: NeighbourState, sizes: _Sizes) -> NeighbourState:
     new.split[:live] = old.split[first:stop] - start
     new.y_indptr[: live + 1] = old.y_indptr[first : stop + 1] - y_start
     new.inverse[:live] = old.inverse[first:stop]
-    new.dense[:live, : held.dense] = old.dense[first:stop]
-    if new is not old:
+    if new is old:
+        # In one dimension, because numpy then moves what overlaps without a copy on the side.
+        flat, width = new.dense.reshape(-1), held.dense
+        flat[: live * width] = flat[first * width : stop * width]
+    else:
+        new.dense[:live, : held.dense] = old.dense[first:stop]
         for name in _KEPT:
             source: npt.NDArray[Any] = getattr(old, name)
             getattr(new, name)[: len(source)] = source

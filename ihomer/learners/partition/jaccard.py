@@ -8,6 +8,7 @@ partition replaces the one that is served. How labels are divided is in `separat
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,14 @@ from ihomer.learners.partition.separation import (
 STRIDE = 128
 # Distances between two looks, in events: .4 of those gone by, within these limits.
 _SHORTEST, _LONGEST, _GROWTH = 256, 19_968, 0.4
+
+
+class _Pairs(NamedTuple):
+    """Ranks of the pairs counted, int64 (p,), the smaller one first; and counts, float64 (p,)."""
+
+    first: GroupArray
+    second: GroupArray
+    together: FloatArray
 
 
 class JaccardPartitioner:
@@ -147,18 +156,18 @@ class JaccardPartitioner:
             return False
         return self._serve(groups, order)
 
-    def _ranked_pairs(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Pairs of ranks i < j with their counts, float64 (p, 3), sorted by ranks."""
+    def _ranked_pairs(self, order: npt.NDArray[np.int64]) -> _Pairs:
+        """The pairs, in no particular order."""
         ranks = np.empty(len(order), dtype=np.int64)
         ranks[order] = np.arange(len(order))
         first, second, together = self._counts.pairs()
-        known = second < len(order)  # the larger id
-        first, second = ranks[first[known]], ranks[second[known]]
-        first, second = np.minimum(first, second), np.maximum(first, second)
-        by_rank = np.argsort(first * len(order) + second)  # no two are equal
-        return np.column_stack([first, second, together[known]])[by_rank]
+        if len(order) < len(self._counts.labels()):
+            known = second < len(order)  # the larger id
+            first, second, together = first[known], second[known], together[known]
+        first, second = ranks[first], ranks[second]
+        return _Pairs(np.minimum(first, second), np.maximum(first, second), together)
 
-    def _groups(self, counts: FloatArray, served: GroupArray, pairs: FloatArray) -> GroupArray:
+    def _groups(self, counts: FloatArray, served: GroupArray, pairs: _Pairs) -> GroupArray:
         """Group of each rank, -1 = no place; `served` is the same for the present partition."""
         enough = np.flatnonzero(counts >= self._evidence)
         linked = np.sort(enough[np.argsort(-counts[enough], kind="stable")][: self._max_linked])
@@ -200,20 +209,24 @@ class JaccardPartitioner:
         return changed
 
 
-def _dense(linked: GroupArray, pairs: FloatArray, n: int) -> FloatArray:
+def _dense(linked: GroupArray, pairs: _Pairs, n: int) -> FloatArray:
     """Counts of the pairs among `linked` as a symmetric matrix."""
+    m = len(linked)
     place = np.full(n, -1, dtype=np.int64)
-    place[linked] = np.arange(len(linked))
-    first, second = place[pairs[:, 0].astype(np.int64)], place[pairs[:, 1].astype(np.int64)]
-    inside = (first >= 0) & (second >= 0)
-    together = np.zeros((len(linked), len(linked)))
-    together[first[inside], second[inside]] = pairs[inside, 2]
-    together[second[inside], first[inside]] = pairs[inside, 2]
+    place[linked] = np.arange(m)
+    first, second, counts = place[pairs.first], place[pairs.second], pairs.together
+    if m < n:
+        inside = (first >= 0) & (second >= 0)
+        first, second, counts = first[inside], second[inside], counts[inside]
+    together = np.zeros((m, m))
+    cells = together.reshape(-1)
+    cells[first * m + second] = counts
+    cells[second * m + first] = counts
     return together
 
 
 def _placed(
-    groups: GroupArray, enough: GroupArray, counts: FloatArray, pairs: FloatArray, largest: int
+    groups: GroupArray, enough: GroupArray, counts: FloatArray, pairs: _Pairs, largest: int
 ) -> GroupArray:
     """The same groups, joined by the labels of `enough` that have none.
 
@@ -227,8 +240,13 @@ def _placed(
     sizes = np.bincount(groups[groups >= 0])
     row = np.full(len(groups), -1, dtype=np.int64)
     row[waiting] = np.arange(len(waiting))
-    first, second = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
-    alike = pairs[:, 2] / (counts[first] + counts[second] - pairs[:, 2])
+    # In the order of ranks, because sums depend on it; no two pairs are equal.
+    relevant = np.flatnonzero((row[pairs.first] >= 0) | (row[pairs.second] >= 0))
+    first, second = pairs.first[relevant], pairs.second[relevant]
+    by_rank = np.argsort(first * len(groups) + second)
+    first, second = first[by_rank], second[by_rank]
+    together = pairs.together[relevant[by_rank]]
+    alike = together / (counts[first] + counts[second] - together)
     keys, values = [], []
     for label, other in ((first, second), (second, first)):
         there = (row[label] >= 0) & (groups[other] >= 0)

@@ -95,9 +95,9 @@ def divide(counts: FloatArray, together: FloatArray, limits: Limits) -> GroupArr
 
 def similarity(counts: FloatArray, together: FloatArray) -> FloatArray:
     """Jaccard similarity n_ij / (n_i + n_j - n_ij), float64 (m, m), zeros on the diagonal."""
-    chances = np.add.outer(counts, counts) - together
-    alike: FloatArray = together / chances
-    return alike
+    alike: FloatArray = np.add.outer(counts, counts)
+    alike -= together
+    return np.divide(together, alike, out=alike)
 
 
 def numbered(groups: GroupArray) -> GroupArray:
