@@ -86,7 +86,7 @@ def calibrate_rows(
         for k in range(KNOTS):
             gap[k] = state.excess[k] / (state.pairs[k] + PSEUDO)
         for c in range(width):
-            logit = log32(row[c]) - log32(_ONE - row[c])
+            logit = log32(row[c] / (_ONE - row[c]))
             place[c] = min(_LAST, max(_ZERO, (logit + _FARTHEST) * _PER_KNOT))
             before_correction[c] = row[c]
         for c in range(reach):

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
+from ihomer.learners.kernels.elementary import log32
+from ihomer.learners.kernels.linear import LANES
 from ihomer.learners.kernels.trees_grow import sample_share, tree_bytes
 from ihomer.learners.kernels.trees_slots import (
     SEED_FACTOR,
@@ -76,6 +78,7 @@ HALVE_AT = 1 << 20  # events of a leaf at which its rates are made to count half
 # the features of the event.
 WALK = 2
 STRIDE = 32  # learned events between two changes of the trees' shape
+_ZERO, _LEAST = np.float32(0.0), np.float32(1e-9)
 LOOK = 16  # losses whose mean is one value of a detector
 
 
@@ -104,14 +107,31 @@ def leaf_loss(
     positive: Float32Array, leaf: int, weight: float, n_labels: int, on: IntArray, n_on: int
 ) -> float:
     """Sum over labels of the squared error of a leaf's rates, column 0 left out."""
-    total = 0.0
-    inverse = 1.0 / weight
-    for c in range(1, n_labels):
-        p = positive[leaf, c] * inverse
+    # Of several partial sums, because each addition to one of them waits for the one before.
+    sums_0 = sums_1 = sums_2 = sums_3 = sums_4 = sums_5 = sums_6 = sums_7 = 0.0
+    whole = 1 + (n_labels - 1) // 8 * 8
+    for c in range(1, whole, 8):
+        p_0, p_1 = float(positive[leaf, c]), float(positive[leaf, c + 1])
+        p_2, p_3 = float(positive[leaf, c + 2]), float(positive[leaf, c + 3])
+        p_4, p_5 = float(positive[leaf, c + 4]), float(positive[leaf, c + 5])
+        p_6, p_7 = float(positive[leaf, c + 6]), float(positive[leaf, c + 7])
+        sums_0 += p_0 * p_0
+        sums_1 += p_1 * p_1
+        sums_2 += p_2 * p_2
+        sums_3 += p_3 * p_3
+        sums_4 += p_4 * p_4
+        sums_5 += p_5 * p_5
+        sums_6 += p_6 * p_6
+        sums_7 += p_7 * p_7
+    total = ((sums_0 + sums_4) + (sums_1 + sums_5)) + ((sums_2 + sums_6) + (sums_3 + sums_7))
+    for c in range(whole, n_labels):
+        p = float(positive[leaf, c])
         total += p * p
+    hit = 0.0
     for i in range(n_on):
-        total += 1.0 - 2.0 * positive[leaf, on[i]] * inverse
-    return total
+        hit += positive[leaf, on[i]]
+    inverse = 1.0 / weight
+    return total * inverse * inverse - 2.0 * hit * inverse + n_on
 
 
 @kernel
@@ -181,12 +201,15 @@ def forest_rows(
     counts, moments = slots.counts, slots.moments
     slot_places, count_places, moment_places = free.slots, free.counts, free.moments
     mask = table.shape[0] - 1
-    one = np.float32(1.0)
+    one, furthest = np.float32(1.0), np.float32(clip)
+    each = np.float32(1.0 / trees.shape[0])
     factor = np.uint32(SEED_FACTOR)
     n_there = 0
     n_trees = trees.shape[0]
     width = 1 + members.shape[0]
-    total = np.empty(width)
+    # Whole vectors: what is left over by one would cost as much as several of them.
+    padded = (width + LANES - 1) // LANES * LANES
+    total = np.empty(padded, dtype=np.float32)
     on = np.empty(width, dtype=np.int32)
     path = np.empty(MAX_DEPTH + 2, dtype=np.int32)
     other = np.empty(MAX_DEPTH + 2, dtype=np.int32)
@@ -243,13 +266,13 @@ def forest_rows(
                 there_codes[n_there] = 2 * indices[k] + int(absent)
                 there_values[n_there] = 1.0 if absent else min(LIMIT, max(-LIMIT, value))
                 n_there += 1
-        for c in range(width):
-            total[c] = 0.0
+        for c in range(padded):
+            total[c] = _ZERO
         written = path_indptr[t]
         for i in range(n_trees):
             length = route(link, number, x, trees[i, ROOT], path)
             leaf = int(path[length - 1])
-            inverse = 1.0 / number[leaf, WEIGHT]
+            inverse = np.float32(1.0 / number[leaf, WEIGHT])
             for c in range(width):
                 total[c] += positive[leaf, c] * inverse
             for d in range(1, length):
@@ -392,10 +415,12 @@ def forest_rows(
                     due[tops[OF_DUE]] = node
                     tops[OF_DUE] += 1
         path_indptr[t + 1] = written
+        for c in range(padded):
+            p = total[c] * each
+            logit = log32(max(_LEAST, p) / max(_LEAST, one - p))
+            total[c] = min(furthest, max(-furthest, logit))
         for c in range(width):
-            p = total[c] / n_trees
-            logit = math.log(max(1e-9, p) / max(1e-9, 1.0 - p))
-            out[t, c] = min(clip, max(-clip, logit))
+            out[t, c] = total[c]
         for k in range(first, last):
             x[indices[k]] = 0.0
         if labelled[t] and tops[EVENTS] % STRIDE == 0:

@@ -211,5 +211,7 @@ def forest_stride(
         fade = tops[EVENTS] - trees[tree, REVIEWED] >= REVIEW
         if fade:
             trees[tree, REVIEWED] = tops[EVENTS]
-        review(forest, tree, n_labels, fade, options.limit, keys)
+        # Asked here, because a call counts references to every array of the forest.
+        if fade or tree_bytes(trees, tree, n_labels) > 0.9 * options.limit:
+            review(forest, tree, n_labels, fade, options.limit, keys)
     return -1
