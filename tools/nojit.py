@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = 25
+EXAMPLES = 8
 # Of tests that take minutes when nothing is compiled and run no other lines than their neighbours.
 LONG = ("long_stream", "thousand", "million")
 
