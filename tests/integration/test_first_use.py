@@ -76,7 +76,7 @@ def test_another_user_with_no_home_warms_up_and_replays() -> None:
         (folder,) = shared.glob("ihomer-*")
         assert folder.stat().st_uid == NOBODY
         compiled = kernels(shared)
-        lines = python(REPLAY.replace("SOURCE", "'river:yeast'"), environment, as_nobody() or ())
+        lines = python(REPLAY.replace("SOURCE", repr(SOURCES[0])), environment, as_nobody() or ())
         assert json.loads("".join(lines))["events"] == 3000
         assert kernels(shared) == compiled
     finally:
