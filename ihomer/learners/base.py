@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ihomer.instances import Batch, BoolArray, Encoder, FloatArray
+from ihomer.instances import Batch, BoolArray, Encoder, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,36 @@ class Predictions:
 
     on: BoolArray
     scores: FloatArray
+    events: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class SparsePredictions:
+    """As `Predictions`, of a learner of many labels, which looks at some candidates per event.
+
+    Every label that is predicted on is a candidate. A label that is none is off and has no score.
+
+    Attributes
+    ----------
+    n_labels
+        L; ids are below it.
+    indptr
+        int64 (n + 1,): where each event's candidates begin.
+    labels
+        int32 (candidates,): ids, the best scores first; among equal ones by name.
+    scores
+        float64 (candidates,): probabilities.
+    on
+        bool (candidates,): the predicted label sets.
+    events
+        int64 (n,), how many events the model had learned when it made each prediction.
+    """
+
+    n_labels: int
+    indptr: npt.NDArray[np.int64]
+    labels: IntArray
+    scores: FloatArray
+    on: BoolArray
     events: npt.NDArray[np.int64]
 
 
