@@ -8,7 +8,6 @@ cutting, dispatching, allocating.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -19,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numba.core.dispatcher
-from rich.console import Console
 from rich.table import Table
 
-from bench.command import positive
+from bench.command import Parser, console, data_folder, end, positive
 from bench.learners import IHOMER, parse_learner
 from bench.passes import Pass
 from bench.streams import Stream
@@ -34,8 +32,8 @@ DEFAULT = ("flags", "yeast", "20ng", "bibtex", "delicious")
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m bench.kernels", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = Parser(prog="python -m bench.kernels", description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder of the data sets (IHOMER_DATA_DIR)")
     parser.add_argument("--streams", default=",".join(DEFAULT))
     parser.add_argument("--learner", default=IHOMER)
     parser.add_argument("--passes", type=positive, default=3)
@@ -44,14 +42,14 @@ def main() -> None:
     warm_up()
     streams = arguments.streams.split(",")
     columns = [
-        profile(Stream(name, arguments.data), arguments.learner, arguments.passes)
+        profile(Stream(name, data_folder(arguments)), arguments.learner, arguments.passes)
         for name in streams
     ]
     rows = table_rows(columns)
     table = Table("µs per event", *streams)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console().print(table)
     if arguments.markdown is not None:
         write_whole(arguments.markdown, markdown(streams, rows).encode())
 
@@ -78,14 +76,6 @@ def timed_kernels(spent: dict[str, float]) -> Iterator[None]:
                     continue  # compiled code calls it there
                 wrapped.append((module, name, value))
                 setattr(module, name, timed(value.py_func.__name__, value))
-    for module in [m for name, m in sys.modules.items() if ".kernels." in name]:
-        # Kernels that are called by their module's name.
-        for user in [m for name, m in sys.modules.items() if name.startswith("ihomer.")]:
-            if any(value is module for value in vars(user).values()):
-                for name, value in list(vars(module).items()):
-                    if isinstance(value, numba.core.dispatcher.Dispatcher):
-                        wrapped.append((module, name, value))
-                        setattr(module, name, timed(value.py_func.__name__, value))
     try:
         yield
     finally:
@@ -145,4 +135,4 @@ def markdown(streams: list[str], rows: list[list[str]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    end(main)

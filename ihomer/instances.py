@@ -23,6 +23,7 @@ from ihomer.errors import MalformedEventError
 from ihomer.vocabulary import FeatureKey, FeatureVocabulary, LabelVocabulary, NewLabels
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+Float32Array: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int32]
 OffsetArray: TypeAlias = npt.NDArray[np.int64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 from numba.core import event
 
@@ -59,12 +59,8 @@ def warm_up(parts: Sequence[Part], progress: Progress, processes: int | None) ->
     ----------
     parts
         Those with `Part.seconds` 0 last.
-    progress
-        Called with the number of parts done, of all parts, and the name of one that is not done,
-        at the end "done".
-    processes
-        At most so many compile at once; None: as many as this process has cores, up to four. With
-        1 everything is compiled in this process.
+    progress, processes
+        As `ihomer.warm_up` has them.
     """
     waiting: list[Part] = []
     for number, part in enumerate(parts):
@@ -156,17 +152,12 @@ def _fill_cache(parts: Sequence[Part], processes: int, done: Callable[[str], Non
                 pass  # those that have started do what they can
             finally:
                 os.close(write_end)
-            _pass_on(lines, done)
+            for line in lines:  # until no process is left that could write one
+                done(line.strip())
     finally:
         for child in children:
             child.kill()
             child.wait()
-
-
-def _pass_on(lines: TextIO, done: Callable[[str], None]) -> None:
-    """Tell `done` each line, until no process is left that could write one."""
-    for line in lines:
-        done(line.strip())
 
 
 def _shares(parts: Iterable[Part], count: int) -> list[list[str]]:

@@ -6,15 +6,13 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ihomer.instances import Float32Array
 from ihomer.jit import kernel
 from ihomer.learners.kernels.elementary import LOGIT_CLIP, exp32, log32, sigmoid32, softplus32
-
-Float32Array = npt.NDArray[np.float32]
 
 numbers = st.floats(-30, 30, width=32)
 logs = st.floats(-87, 88, width=32)

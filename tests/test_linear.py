@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihomer.instances import Batch, IntArray
+from ihomer.instances import Batch, Float32Array, IntArray
 from ihomer.learners.experts.linear import (
     BASE_STEP,
     INITIAL_SLOPE_SQUARE,
@@ -23,8 +22,6 @@ from ihomer.learners.kernels.linear import LANES
 from ihomer.learners.scaling import RAW_LIMIT, raw_rows
 from tests import naive_linear
 from tests.naive_linear import RESERVE, Steps, Stream, rows_of, streams
-
-Float32Array = npt.NDArray[np.float32]
 
 COLUMNS, LABELS = 12, 11
 

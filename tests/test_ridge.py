@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihomer.instances import Batch
+from ihomer.instances import Batch, Float32Array
 from ihomer.learners.experts.linear import LinearExpert
 from ihomer.learners.experts.ridge import INITIAL_CURVATURE, GainRows, Gains, RidgeExpert
 from ihomer.learners.kernels.elementary import LOGIT_CLIP
@@ -18,8 +17,6 @@ from ihomer.learners.kernels.ridge import FEWEST, FIRST_CHOICE, PENDING, PRIOR_V
 from ihomer.learners.scaling import Rows
 from tests import naive_linear
 from tests.naive_linear import RESERVE, Stream, rows_of, streams
-
-Float32Array = npt.NDArray[np.float32]
 
 COLUMNS, LABELS = 12, 11
 

@@ -114,9 +114,7 @@ class StructureMonitor:
         count = pair_shares(y_indptr, y_indices, cluster_of, shares)
         if count == 0:
             return False
-        before = self._detector.n_detections
-        self._detector.update_many(shares[:count])
-        return self._detector.n_detections > before
+        return bool(self._detector.update_many(shares[:count]).any())
 
     def reset(self) -> None:
         """Start anew: the partition has changed, so earlier shares compare with nothing."""

@@ -26,6 +26,15 @@ def grown(old: State, new: State) -> State:
     return new
 
 
+def folded_columns(array: NDArray[Any], columns: int, add: np.ufunc = np.add) -> NDArray[Any]:
+    """The first `columns` rows of `array`, with those behind added to them, modulo `columns`."""
+    out = array[:columns].copy()
+    for first in range(columns, len(array), columns):
+        part = array[first : first + columns]
+        add(out[: len(part)], part, out=out[: len(part)])
+    return out
+
+
 def zeros_together(**axes: tuple[tuple[int, ...], type[np.generic]]) -> dict[str, NDArray[Any]]:
     """Arrays of zeros by name, cut from one piece: memory not touched yet then costs nothing.
 

@@ -8,17 +8,16 @@ label never moves.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from ihomer.instances import BoolArray, FloatArray, IntArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray
 from ihomer.learners.arrays import begin_like, grown, nbytes
 from ihomer.learners.experts.linear import LinearExpert, padded
 from ihomer.learners.experts.network import NetworkExpert
 from ihomer.learners.experts.ridge import RidgeExpert
 from ihomer.learners.kernels.calibration import calibrate_rows, empty_calibration
-from ihomer.learners.kernels.linear import Float32Array
 from ihomer.learners.kernels.mixture import empty_mixture, mix_rows
 from ihomer.learners.kernels.rows import write_rows
 from ihomer.learners.kernels.scaling import STRIDE
@@ -135,16 +134,14 @@ class LabelBlock:
     def step(self, segment: Segment) -> None:
         """Run the second-order linear expert, after `begin`, with ``segment.gains``.
 
-        Its logits go into ``segment.base``; while it rests, the first one's.
+        What `base` says goes into ``segment.base``.
         """
         batch = segment.batch
-        base = None
-        if segment.linear:
-            base = self.logits(EXPERTS.index(segment.linear[-1]), len(batch))
+        base = self.base(segment.linear, len(batch), second_order=segment.gains is not None)
         if self.ridge is not None and segment.gains is not None:
             labels, position_of = self._labels(batch.n_labels)
-            base = self.logits(RIDGE, len(batch))
-            self.ridge.run(segment.scaled, segment.gains, batch, labels, position_of, base)
+            out = self.logits(RIDGE, len(batch))
+            self.ridge.run(segment.scaled, segment.gains, batch, labels, position_of, out)
         else:
             self._active[RIDGE] = False
         if base is None or segment.alone or not segment.growing:
@@ -178,6 +175,15 @@ class LabelBlock:
     def logits(self, expert: int | slice, n: int) -> Float32Array:
         """Where an expert's logits of `n` events stand, or some experts': (..., n, positions)."""
         return self._logits[expert, :n]
+
+    def base(self, linear: Sequence[str], n: int, *, second_order: bool) -> Float32Array | None:
+        """Where the logits stand that path regressions correct; None: no linear expert works.
+
+        They are the second-order expert's; while it rests, the last of `linear`.
+        """
+        if second_order:
+            return self.logits(RIDGE, n)
+        return self.logits(EXPERTS.index(linear[-1]), n) if linear else None
 
     def _labels(self, labels: int) -> tuple[IntArray, IntArray]:
         """The block's label ids, and the position in the block of each of `labels` ids, or -1."""

@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ihomer.instances import BoolArray, FloatArray, IntArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray
 from ihomer.learners.experts.forest import Forest, Paths, SplitTest
 from ihomer.learners.experts.path import PathRegression
-from ihomer.learners.kernels.linear import Float32Array
 from ihomer.learners.segment import OUTER, Segment
 
 FOREST, PATH = range(len(OUTER))

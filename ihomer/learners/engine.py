@@ -17,14 +17,13 @@ import numpy as np
 
 from ihomer.drift.structure import StructureMonitor
 from ihomer.drift.watch import Watches
-from ihomer.instances import Batch, BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.instances import Batch, BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.learners.block import (
     CELL_BYTES,
     EXPERTS,
     FOREST,
     LINEAR,
     PATH,
-    RIDGE,
     WIDTH,
     LabelBlock,
 )
@@ -37,7 +36,6 @@ from ihomer.learners.experts.neighbours import NeighbourExpert
 from ihomer.learners.experts.network import DenseFeatures
 from ihomer.learners.experts.ridge import Gains
 from ihomer.learners.kernels.elementary import LOGIT_CLIP
-from ihomer.learners.kernels.linear import Float32Array
 from ihomer.learners.kernels.losses import cluster_losses
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.partition.base import Partitioner
@@ -308,11 +306,9 @@ class Engine:
             outer = np.zeros((1 + len(OUTER), n, 1 + labels), dtype=np.float32)
             return outer[0], outer[1:]
         block = self.blocks[0]
-        if self._gains is not None and self._at_work("ridge"):
-            base = block.logits(RIDGE, n)
-        elif linear:
-            base = block.logits(EXPERTS.index(linear[-1]), n)
-        else:
+        second_order = self._gains is not None and self._at_work("ridge")
+        base = block.base(linear, n, second_order=second_order)
+        if base is None:
             base = np.zeros((n, 1 + labels), dtype=np.float32)
         return base, block.logits(slice(FOREST, PATH + 1), n)
 

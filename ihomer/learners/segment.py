@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ihomer.instances import Batch
+from ihomer.instances import Batch, Float32Array
 from ihomer.learners.experts.neighbours import Found, NeighbourExpert
 from ihomer.learners.experts.network import DenseFeatures, DenseRows
 from ihomer.learners.experts.ridge import GainRows, Gains
-from ihomer.learners.kernels.linear import Float32Array
 from ihomer.learners.scaling import Rows
 
 # Experts of clusters; their logits are gathered in `Segment.outer`, in this order.

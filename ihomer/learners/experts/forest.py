@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ihomer.errors import UsageError
-from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
+from ihomer.instances import Batch, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.learners.arrays import nbytes
 from ihomer.learners.kernels.columns import take_columns
 from ihomer.learners.kernels.elementary import LOGIT_CLIP
@@ -46,7 +46,6 @@ from ihomer.learners.kernels.trees_state import (
     SHARE,
     TREE,
     WEIGHT,
-    Float32Array,
     Nodes,
     Watches,
     empty_forest,
@@ -254,8 +253,10 @@ class Forest:
                 break
         return Paths(indptr, nodes[: indptr[-1]]), self._release()
 
-    def rearrange(self, source: IntArray, priors: FloatArray) -> None:
-        """Give the label columns to other labels, after a change of the partition.
+    def derived(self, source: IntArray, priors: FloatArray) -> Forest:
+        """A copy for another cluster's labels, after a change of the partition.
+
+        What it gives up is not copied.
 
         Parameters
         ----------
@@ -266,10 +267,6 @@ class Forest:
             float64 (m,): how often the labels are on. A label from elsewhere starts as
             independent of every feature at this rate, so that it adds no gain to any split.
         """
-        self.state = _rearranged(self.state, source, priors)
-
-    def derived(self, source: IntArray, priors: FloatArray) -> Forest:
-        """A copy for another cluster's labels; see `rearrange`. What it gives up is not copied."""
         new = copy.copy(self)
         nodes, slots, watches, free, trees = _rearranged(self.state, source, priors)
         new.state = State(

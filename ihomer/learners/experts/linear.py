@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ihomer.instances import Batch, IntArray
-from ihomer.learners.arrays import grown, nbytes
-from ihomer.learners.kernels.linear import (
-    LANES,
-    Float32Array,
-    LinearState,
-    fill_births,
-    linear_rows,
-)
+from ihomer.instances import Batch, Float32Array, IntArray
+from ihomer.learners.arrays import folded_columns, grown, nbytes
+from ihomer.learners.kernels.linear import LANES, LinearState, fill_births, linear_rows
 from ihomer.learners.scaling import Rows
 
 # AdaGrad's sums start here: the first gradients of a rare feature then move it by a sensible
@@ -137,17 +131,11 @@ class LinearExpert:
         if len(self.state.weights) <= columns:
             return
         self._fill()
-        folded = _zeros(columns, self.state.weights.shape[1])
-        reach = new_reach(columns, reserve=bool(self.reserve))
-        for first in range(0, self.columns, columns):
-            weights, squares = (a[first : first + columns] for a in self.state[:2])
-            folded.weights[: len(weights)] += weights
-            rows = folded.squares[: len(squares)]
-            np.maximum(rows, squares, out=rows)
-            held = self.reach[first : first + columns]
-            np.maximum(reach[: len(held)], held, out=reach[: len(held)])
-        self.state = LinearState(*folded[:2], *self.state[2:])
-        self.reach = reach
+        self.state = self.state._replace(
+            weights=folded_columns(self.state.weights, columns),
+            squares=folded_columns(self.state.squares, columns, np.maximum),
+        )
+        self.reach = folded_columns(self.reach, columns, np.maximum)
 
     def _fill(self) -> None:
         """Write down what columns hold for labels born since they were learned last."""

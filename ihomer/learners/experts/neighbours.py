@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ihomer.instances import Batch, IntArray
+from ihomer.instances import Batch, Float32Array, IntArray
 from ihomer.learners.arrays import nbytes, zeros_together
 from ihomer.learners.kernels.neighbours import (
     AGE_UNIT,
@@ -32,7 +32,6 @@ from ihomer.learners.kernels.neighbours import (
     STOP,
     UNSEEN,
     WINDOW,
-    Float32Array,
     NeighbourState,
     index_rows,
 )

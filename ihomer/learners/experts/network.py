@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ihomer.instances import Batch, IntArray
+from ihomer.instances import Batch, Float32Array, IntArray
 from ihomer.learners.arrays import grown, nbytes
 from ihomer.learners.kernels import dense, network, prototypes
-from ihomer.learners.kernels.dense import Float32Array
 from ihomer.learners.kernels.network import NetworkState
 
 MAX_SLOTS = 512  # dense columns, at most: an event's cost is in proportion to them

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ihomer.instances import Batch, IntArray
+from ihomer.instances import Batch, Float32Array, IntArray
 from ihomer.learners.experts.forest import Paths
 from ihomer.learners.experts.linear import LinearExpert
-from ihomer.learners.kernels.linear import Float32Array
 from ihomer.learners.scaling import Rows
 
 STEP = 0.1

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ihomer.instances import Batch, BoolArray, IntArray, OffsetArray
-from ihomer.learners.arrays import grown, nbytes
+from ihomer.instances import Batch, BoolArray, Float32Array, IntArray, OffsetArray
+from ihomer.learners.arrays import folded_columns, grown, nbytes
 from ihomer.learners.experts.linear import geometric, new_reach, padded
-from ihomer.learners.kernels.linear import LANES, Float32Array, fill_births
+from ihomer.learners.kernels.linear import LANES, fill_births
 from ihomer.learners.kernels.ridge import (
     PENDING,
     PRIOR_VARIANCE,
@@ -82,21 +82,16 @@ class Gains:
         The number of events learned is a multiple of `PENDING`.
         """
         old = self.state
-        n = len(old.place)
-        if n <= columns:
+        if len(old.place) <= columns:
             return
-        seen, energy = old.seen.copy(), old.energy.copy()
+        seen, energy = folded_columns(old.seen, columns), folded_columns(old.energy, columns)
         old.energy[columns:] = 0.0
         choose_block(old)
-        for first in range(columns, n, columns):
-            part = slice(0, min(columns, n - first))
-            seen[part] += seen[first : first + columns]
-            energy[part] += energy[first : first + columns]
         self.state = old._replace(
             place=old.place[:columns].copy(),
             variance=old.variance[:columns].copy(),
-            seen=seen[:columns].copy(),
-            energy=energy[:columns].copy(),
+            seen=seen,
+            energy=energy,
         )
 
     def run(self, rows: Rows, labelled: BoolArray) -> GainRows:
@@ -159,15 +154,8 @@ class RidgeExpert:
             return
         old = self.state.weights
         fill_births(old, old, self.reach, len(old), old.shape[1])
-        folded = np.zeros((columns, old.shape[1]), dtype=np.float32)
-        reach = new_reach(columns, reserve=bool(self.reserve))
-        for first in range(0, len(old), columns):
-            part = old[first : first + columns]
-            folded[: len(part)] += part
-            held = self.reach[first : first + columns]
-            np.maximum(reach[: len(held)], held, out=reach[: len(held)])
-        self.reach = reach
-        self.state = self.state._replace(weights=folded)
+        self.state = self.state._replace(weights=folded_columns(old, columns))
+        self.reach = folded_columns(self.reach, columns, np.maximum)
 
     def run(
         self,

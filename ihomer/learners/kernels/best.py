@@ -8,12 +8,9 @@ ruled out eight at a time, by a score that enough rows are known to reach.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from ihomer.instances import IntArray
+from ihomer.instances import Float32Array, IntArray
 from ihomer.jit import kernel
-
-Float32Array = npt.NDArray[np.float32]
 
 LANES = 32  # every so many rows' best score is kept to find what enough rows reach
 LOWEST = np.float32(-9.0)  # of a row that is not to be found

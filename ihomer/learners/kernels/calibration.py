@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.elementary import log32
-from ihomer.learners.kernels.linear import Float32Array
 
 KNOTS = 25  # of the grid, from logit -6 to 6 at equal distances
 FADING = 0.999  # of the counts, per event: a horizon of 1,000 events

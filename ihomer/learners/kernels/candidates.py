@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ihomer.instances import IntArray
+from ihomer.instances import Float32Array, IntArray
 from ihomer.jit import kernel
-from ihomer.learners.kernels.linear import Float32Array
 
 TABLED = 64  # labels, at most
 

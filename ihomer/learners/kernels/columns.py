@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ihomer.instances import FloatArray, OffsetArray
+from ihomer.instances import Float32Array, FloatArray, OffsetArray
 from ihomer.jit import kernel
-from ihomer.learners.kernels.trees_state import Float32Array
 
 
 @kernel

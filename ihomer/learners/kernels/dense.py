@@ -11,12 +11,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
-
-Float32Array = npt.NDArray[np.float32]
 
 STRIDE = 128  # learned events between two looks at which columns are dense
 LAYOUTS = 9  # rows of `layouts`: a stride's first layout, and one after 1, 2, 4, ..., 128 events

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ihomer.instances import IntArray, OffsetArray
+from ihomer.instances import Float32Array, IntArray, OffsetArray
 from ihomer.jit import kernel
-from ihomer.learners.kernels.linear import Float32Array
 
 
 @kernel

@@ -15,11 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.candidates import TABLED, add_members, move_members, put_members
 from ihomer.learners.kernels.elementary import exp32, log32
-from ihomer.learners.kernels.linear import Float32Array
 from ihomer.learners.kernels.sums import sum32
 
 HashArray = npt.NDArray[np.uint64]

@@ -12,13 +12,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from ihomer.instances import BoolArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.elementary import LOGIT_CLIP, sigmoid32
-
-Float32Array = npt.NDArray[np.float32]
 
 # The label axis is padded to whole vectors of eight lanes: a loop's remainder runs one by one.
 LANES = 8
@@ -62,6 +59,29 @@ def fill_births(
         for c in range(reach[j], after):
             weights[j, c] = weights[j, 0]
             squares[j, c] = squares[j, 0]
+
+
+@kernel
+def add_column(
+    value: float | np.float32,
+    row: Float32Array,
+    held: int,
+    before: int,
+    width: int,
+    z: Float32Array,
+) -> None:
+    """Add a column's part to the logits of the `before` labels known, `width` with the padding.
+
+    Positions that the column does not hold yet, from `held` on, count as position 0.
+    """
+    if held >= before:
+        for c in range(width):
+            z[c] += value * row[c]
+    else:
+        for c in range(held):
+            z[c] += value * row[c]
+        for c in range(held, before):
+            z[c] += value * row[0]
 
 
 @kernel
@@ -145,15 +165,7 @@ def linear_rows(
         for k in range(first, last):
             value = values[k]
             row = state.weights[indices[k]]
-            held = reach[indices[k]]
-            if held >= before:
-                for c in range(width):
-                    z[c] += value * row[c]
-            else:
-                for c in range(held):
-                    z[c] += value * row[c]
-                for c in range(held, before):
-                    z[c] += value * row[0]
+            add_column(value, row, reach[indices[k]], before, width, z)
         for c in range(before):
             out[t, c] = min(_CLIP, max(-_CLIP, z[c]))
         if not labelled[t]:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ihomer.instances import BoolArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.elementary import exp32, sigmoid32, softplus32
-from ihomer.learners.kernels.linear import LANES, Float32Array
+from ihomer.learners.kernels.linear import LANES
 from ihomer.learners.kernels.sums import sum32
 
 FADING = np.float32(0.998)  # of losses, per event: a horizon of 500 events

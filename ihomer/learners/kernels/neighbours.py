@@ -16,13 +16,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.best import LOWEST
-
-Float32Array = npt.NDArray[np.float32]
 
 NEIGHBOURS = 12
 WINDOW = 500  # learned events that are searched

@@ -16,9 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
-from ihomer.learners.kernels.dense import Float32Array
 from ihomer.learners.kernels.elementary import LOGIT_CLIP, sigmoid32
 from ihomer.learners.kernels.prototypes import PROTOTYPES
 

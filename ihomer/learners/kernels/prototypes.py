@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
-from ihomer.learners.kernels.dense import Float32Array
 
 PROTOTYPES = 128
 NEAREST = 8  # prototypes of a row, at most

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.elementary import LOGIT_CLIP, sigmoid32
-from ihomer.learners.kernels.linear import LANES, Float32Array
+from ihomer.learners.kernels.linear import LANES, add_column
 from ihomer.learners.kernels.sums import sum32
 
 PRIOR_VARIANCE = 1.0  # of every weight, so a row of length 1 has a logit of variance 1 at first
@@ -381,15 +381,7 @@ def gain_steps(
         for k in range(first, last):
             value = values[k]
             row = state.weights[indices[k]]
-            held = reach[indices[k]]
-            if held >= before:
-                for c in range(width):
-                    z[c] += value * row[c]
-            else:
-                for c in range(held):
-                    z[c] += value * row[c]
-                for c in range(held, before):
-                    z[c] += value * row[0]
+            add_column(value, row, reach[indices[k]], before, width, z)
         for c in range(before):
             out[t, c] = min(_CLIP, max(-_CLIP, z[c]))
         if not labelled[t]:

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ihomer.instances import FloatArray, IntArray
+from ihomer.instances import Float32Array, FloatArray, IntArray
 from ihomer.jit import kernel
-from ihomer.learners.kernels.linear import Float32Array
 
 
 @kernel

@@ -150,39 +150,33 @@ def scale_rows(
                     state.total[j] += change
                     state.square[j] += change * change
                 scaled = (value - state.center[d - 1]) * state.inverse[d - 1]
-                scaled = min(CLIP, max(-CLIP, scaled))
-                if scaled != 0.0:
-                    out_indices[written] = j
-                    out_values[written] = scaled
-                    length += scaled * scaled
-                    written += 1
-                continue
-            count, missing, shift, total, square = 0.0, 0.0, value, 0.0, 0.0
-            if known and state.seen[j] > 0:
-                count, missing, shift = state.seen[j], state.missing[j], state.shift[j]
-                total, square = state.total[j], state.square[j]
-            elif known:
-                missing = state.missing[j]
-            if present:
-                count += 1.0
-                total += value - shift
-                square += (value - shift) ** 2
-                if known and labelled[t]:
-                    state.seen[j] = count
-                    state.shift[j] = shift
-                    state.total[j] = total
-                    state.square[j] = square
-            offset = total / count
-            mean = shift + offset
-            variance = max(0.0, square / count - offset * offset)
-            if is_dense:
-                share = min(1.0, count / max(1.0, events - missing))
-                deviation = math.sqrt(share * variance + share * (1.0 - share) * mean * mean)
-                if deviation <= 1e-9 * abs(mean):
-                    continue  # constant so far: says nothing
-                scaled = (value - share * mean) / deviation
             else:
-                scaled = value / math.sqrt(variance + mean * mean)
+                count, missing, shift, total, square = 0.0, 0.0, value, 0.0, 0.0
+                if known and state.seen[j] > 0:
+                    count, missing, shift = state.seen[j], state.missing[j], state.shift[j]
+                    total, square = state.total[j], state.square[j]
+                elif known:
+                    missing = state.missing[j]
+                if present:
+                    count += 1.0
+                    total += value - shift
+                    square += (value - shift) ** 2
+                    if known and labelled[t]:
+                        state.seen[j] = count
+                        state.shift[j] = shift
+                        state.total[j] = total
+                        state.square[j] = square
+                offset = total / count
+                mean = shift + offset
+                variance = max(0.0, square / count - offset * offset)
+                if is_dense:
+                    share = min(1.0, count / max(1.0, events - missing))
+                    deviation = math.sqrt(share * variance + share * (1.0 - share) * mean * mean)
+                    if deviation <= 1e-9 * abs(mean):
+                        continue  # constant so far: says nothing
+                    scaled = (value - share * mean) / deviation
+                else:
+                    scaled = value / math.sqrt(variance + mean * mean)
             scaled = min(CLIP, max(-CLIP, scaled))
             if scaled != 0.0:
                 out_indices[written] = j

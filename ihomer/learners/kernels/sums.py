@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ihomer.instances import Float32Array
 from ihomer.jit import kernel
-from ihomer.learners.kernels.linear import LANES, Float32Array
+from ihomer.learners.kernels.linear import LANES
 
 _ZERO = np.float32(0.0)
 

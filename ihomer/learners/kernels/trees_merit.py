@@ -11,19 +11,11 @@ import math
 
 import numpy as np
 
-from ihomer.instances import FloatArray, IntArray, OffsetArray
+from ihomer.instances import Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.elementary import log32, sigmoid32
 from ihomer.learners.kernels.trees_slots import ONES, SEED_FACTOR, sample_limit
-from ihomer.learners.kernels.trees_state import (
-    CODE,
-    DROPPED,
-    FOLLOWING,
-    NONE,
-    ROW,
-    Float32Array,
-    Slots,
-)
+from ihomer.learners.kernels.trees_state import CODE, DROPPED, FOLLOWING, NONE, ROW, Slots
 
 LEAST_CHILD, LEAST_CHILD_SHARE = 10.0, 0.02
 

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.elementary import log32
 from ihomer.learners.kernels.linear import LANES
@@ -64,7 +64,6 @@ from ihomer.learners.kernels.trees_state import (
     THRESHOLD,
     VISITS,
     WEIGHT,
-    Float32Array,
     Forest,
 )
 from ihomer.learners.kernels.trees_stride import forest_stride

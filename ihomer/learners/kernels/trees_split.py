@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ihomer.instances import FloatArray, IntArray, OffsetArray
+from ihomer.instances import Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.trees_merit import (
     CENTRE,
@@ -42,7 +42,6 @@ from ihomer.learners.kernels.trees_state import (
     SEEN,
     SHARE,
     TREE,
-    Float32Array,
     Forest,
 )
 

@@ -13,11 +13,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from ihomer.instances import FloatArray, IntArray, OffsetArray
-
-Float32Array = npt.NDArray[np.float32]
+from ihomer.instances import Float32Array, FloatArray, IntArray, OffsetArray
 
 MAX_DEPTH = 14
 NONE = -1

@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.elementary import LOGIT_CLIP, log32
-from ihomer.learners.kernels.linear import Float32Array
 
 FADING = 0.9995  # of counts, per event: a horizon of 2,000 events
 PSEUDO = 2.0  # a conditional rate starts as so many events at the label's prior

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.best import LANES, best_rows
 from ihomer.learners.kernels.elementary import log32, sigmoid32
@@ -41,7 +41,6 @@ from ihomer.learners.kernels.neighbours import (
     STOP,
     STRIDE,
     WINDOW,
-    Float32Array,
     NeighbourState,
     index_rows,
     multiply,
