@@ -99,7 +99,7 @@ def test_short_memory_is_shared_by_features_and_cuts_change_no_bit(
         _, others, other = run(events, size)
         np.testing.assert_array_equal(others, scores)
         np.testing.assert_array_equal(other, on)
-    block = model._engine.blocks[0]
+    block = model._engine.model.blocks[0]
     assert block.ridge is not None
     assert len(block.ridge.state.weights) == len(block.linear["raw"].state.weights) == 256
     assert len(model.encoder.features) > 2000

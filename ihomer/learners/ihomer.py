@@ -18,8 +18,9 @@ from ihomer.instances import Batch, BoolArray, Encoder, Event, Features, FloatAr
 from ihomer.learners.base import Predictions
 from ihomer.learners.block import EXPERTS
 from ihomer.learners.decision import OBJECTIVES, Objective
-from ihomer.learners.engine import Engine, Settings
+from ihomer.learners.engine import Engine
 from ihomer.learners.experts.forest import SPLIT_TESTS, SplitTest
+from ihomer.learners.model import Settings
 from ihomer.vocabulary import NewLabels
 
 # What can be switched off, to see what it is worth.
@@ -188,13 +189,15 @@ class IHomer(base.MultiLabelClassifier):
     def weights(self) -> dict[str, float]:
         """Recent mean weight of each expert in the mixture, over the labels."""
         with self._lock:
-            return self._engine.weights
+            return self._engine.model.weights
 
     def clusters(self) -> list[set[str]]:
         """The clusters of labels, largest first; labels without a place yet are in none."""
         with self._lock:
             name = self._encoder.labels.name
-            groups = [{name(int(i)) for i in cluster.members} for cluster in self._engine.clusters]
+            groups = [
+                {name(int(i)) for i in cluster.members} for cluster in self._engine.model.clusters
+            ]
         return sorted(groups, key=lambda group: (-len(group), sorted(group)))
 
     # One event, river's way.

@@ -1,0 +1,356 @@
+"""What predicts and learns: experts, clusters with their trees, their mixture, and the decision.
+
+In: a segment of the stream, at most up to the next stride. Out: probabilities and decisions. It is
+all that an engine would have to take a copy of, or to begin anew, and it asks for no detector:
+which labels belong together is told to it by `regroup`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from ihomer.instances import Batch, BoolArray, Float32Array, FloatArray, IntArray
+from ihomer.learners.block import (
+    CELL_BYTES,
+    EXPERTS,
+    FOREST,
+    LINEAR,
+    PATH,
+    WIDTH,
+    LabelBlock,
+)
+from ihomer.learners.cluster import Cluster
+from ihomer.learners.decision import make_decision
+from ihomer.learners.duty import Duty
+from ihomer.learners.executor import Executor
+from ihomer.learners.experts.forest import SplitTest
+from ihomer.learners.experts.neighbours import NeighbourExpert
+from ihomer.learners.experts.network import DenseFeatures
+from ihomer.learners.experts.ridge import Gains
+from ihomer.learners.kernels.elementary import LOGIT_CLIP
+from ihomer.learners.scaling import Scaler, folded, raw_rows, single_precision
+from ihomer.learners.segment import OUTER, Segment
+
+LINEAR_SHARE = 0.5  # of the memory that linear experts may take; then features share columns
+FOREST_SHARE = 0.25  # of the memory, for the trees of all clusters
+FEWEST_COLUMNS = 256
+
+
+class Settings(NamedTuple):
+    """What an engine is made with; see `IHomer`."""
+
+    objective: str = "subset"
+    without: tuple[str, ...] = ()
+    trees: int = 5
+    split_test: SplitTest = "evidence"
+    partition: bool = True
+    drift: bool = True
+    threads: int = 1
+    max_memory_mb: float = 512.0
+    seed: int = 0
+
+
+class Model:
+    """See the module.
+
+    Parameters
+    ----------
+    settings
+        See `IHomer`.
+    executor
+        Runs what is independent.
+
+    Attributes
+    ----------
+    n_learned
+        Number of events learned by this model.
+    clusters
+        The clusters of labels that have a place; `nursery` holds the others.
+    blocks
+        The blocks of labels.
+    cluster_of
+        int32 (L,): number of each label's cluster in `clusters`, from 1; 0 is the nursery.
+    places
+        int32 (L,): the same from 0; the nursery's labels, which have no place yet, below zero.
+    """
+
+    def __init__(self, settings: Settings, executor: Executor) -> None:
+        self.settings = settings
+        self.n_learned = 0
+        # The first block is always there: it knows what is said of labels never seen.
+        self.blocks = [LabelBlock(0, settings.seed, settings.without)]
+        self.nursery = self._new_cluster(np.zeros(0, dtype=np.int32))
+        self.clusters: list[Cluster] = []
+        self.cluster_of: IntArray = np.zeros(0, dtype=np.int32)
+        self.places = self.cluster_of - 1
+        self._base = "raw" if "ridge" in settings.without else "ridge"
+        self._executor = executor
+        self._scaler = Scaler()
+        off = settings.without
+        self._neighbours = None if "neighbours" in off else NeighbourExpert()
+        self._gains = None if "ridge" in off else Gains()
+        self._dense = None if "net" in off else DenseFeatures()
+        self._decision = make_decision(settings.objective, joint="joint" not in off)
+        self._nursery_works = True  # from the stride after the first birth in it
+        self._duty = Duty(self._base)
+        self._most_columns = self._affordable(0)
+        self._roomy = (-1, -1)  # columns and labels that there is room for
+        self._room(0, 0)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of all arrays."""
+        parts = [
+            *self.blocks,
+            self.nursery,
+            *self.clusters,
+            self._scaler,
+            self._decision,
+            self._neighbours,
+            self._gains,
+            self._dense,
+        ]
+        return sum(part.memory_bytes for part in parts if part is not None)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Recent mean weight of each expert in the mixture, over the labels."""
+        if len(self.blocks) == 1:
+            found = self.blocks[0].mixture.weights.tolist()
+            return dict(zip(EXPERTS, found, strict=True))
+        counts = np.array([max(1, block.count) for block in self.blocks], dtype=np.float64)
+        weights = np.array([block.mixture.weights for block in self.blocks], dtype=np.float64)
+        means = counts @ weights / counts.sum()
+        return dict(zip(EXPERTS, means.tolist(), strict=True))
+
+    def run(
+        self,
+        batch: Batch,
+        columns: int,
+        gained: int,
+        scores: FloatArray,
+        on: BoolArray,
+        reserve: FloatArray,
+        also: Sequence[Callable[[], None]] = (),
+    ) -> None:
+        """Predict, then learn each event of a segment.
+
+        Parameters
+        ----------
+        batch
+            Of n events, at most `STRIDE`; the last one at most fills a stride.
+        columns
+            Feature columns in use, the segment's included.
+        gained
+            How many of the events are labelled.
+        scores, on, reserve
+            float64 (n, L), bool (n, L), float64 (n,), written; see `Engine.run`.
+        also
+            Work that waits for the scores and may be done beside the decision.
+        """
+        learning = gained > 0
+        if learning:
+            self._room(columns, batch.n_labels)
+            self._admit(batch.n_labels)
+        else:
+            # Features that nobody has learned have columns of their own all the same.
+            columns = max(columns, int(batch.indices.max(initial=-1)) + 1)
+        labels = batch.n_labels
+        scaled = single_precision(self._scaler.transform(batch))
+        neighbours = self._neighbours if self._at_work("neighbours") else None
+        if neighbours is not None and learning:
+            neighbours.make_room(scaled, batch, columns)
+        linear = [name for name in LINEAR if self._at_work(name)]
+        narrow = scaled
+        if columns > self._most_columns:
+            narrow = folded(scaled, self._most_columns)
+        raw = narrow
+        if "raw" in linear:
+            raw = raw_rows(batch)
+            if columns > self._most_columns:
+                raw = folded(raw, self._most_columns)
+        gains = self._gains if self._at_work("ridge") else None
+        growing, alone = self._at_work("forest"), len(self.blocks) == 1
+        base, outer = self._outer_arrays(len(batch), labels, linear, growing=growing)
+        segment = Segment(
+            batch,
+            raw,
+            narrow,
+            neighbours,
+            linear,
+            growing,
+            self._at_work(self._base),
+            alone,
+            base,
+            outer,
+        )
+        # In stages, because each needs what others have made of the segment before; within one,
+        # first what takes longest.
+        working = self.clusters if growing else []
+        if growing and self._nursery_works:
+            working = [*working, self.nursery]
+        work: list[Callable[[], None]] = [
+            partial(cluster.grow, segment, columns, nursery=cluster is self.nursery)
+            for cluster in working
+        ]
+        if neighbours is not None:
+            work.append(partial(segment.search, neighbours, scaled))
+        if gains is not None:
+            work.append(partial(segment.gain, gains, narrow))
+        if self._dense is not None and self._at_work("net"):
+            work.append(partial(segment.condense, self._dense))
+        work += [partial(block.begin, segment) for block in self.blocks]
+        self._executor.run(work)
+        self._executor.run([partial(block.step, segment) for block in self.blocks])
+        if growing and not self._nursery_works:  # as trees say that have never seen a label on
+            places = np.concatenate([[0], 1 + self.nursery.members])
+            outer[0][:, places], outer[1][:, places] = -LOGIT_CLIP, base[:, places]
+        work = [
+            partial(cluster.correct, segment, nursery=cluster is self.nursery)
+            for cluster in working
+        ]
+        work += [partial(block.ask, segment) for block in self.blocks]
+        self._executor.run(work)
+        mixed = np.empty_like(scores)
+        self._executor.run(
+            [partial(block.finish, segment, mixed, scores, reserve) for block in self.blocks]
+        )
+        basis = scores if self._decision.calibrated else mixed
+        self._executor.run([partial(self._decision.run, basis, batch, on), *also])
+        self.n_learned += gained
+
+    def _room(self, columns: int, labels: int) -> None:
+        """Make room for so many feature columns and labels."""
+        if self._roomy == (columns, labels):
+            return
+        self._roomy = (columns, labels)
+        self._scaler.reserve(columns)
+        if self._dense is not None:
+            self._dense.make_room(columns)
+        if self._gains is not None:
+            self._gains.make_room(min(columns, self._most_columns), self._most_columns)
+        slots = self._dense.slots if self._dense is not None else 0
+        while len(self.blocks) * WIDTH < labels:
+            block = LabelBlock(len(self.blocks), self.settings.seed, self.settings.without)
+            block.begin_like(self.blocks[0])
+            self.blocks.append(block)
+        for block in self.blocks:
+            block.make_room(min(columns, self._most_columns), self._most_columns, slots, labels)
+
+    def _outer_arrays(
+        self, n: int, labels: int, linear: Sequence[str], *, growing: bool
+    ) -> tuple[Float32Array, Float32Array]:
+        """The segment's `base` and `outer`: a single block's own logits need no copies."""
+        if not growing:
+            return np.zeros((0, 0), dtype=np.float32), np.zeros((len(OUTER), 0, 0), np.float32)
+        if len(self.blocks) > 1:
+            outer = np.zeros((1 + len(OUTER), n, 1 + labels), dtype=np.float32)
+            return outer[0], outer[1:]
+        block = self.blocks[0]
+        second_order = self._gains is not None and self._at_work("ridge")
+        base = block.base(linear, n, second_order=second_order)
+        if base is None:
+            base = np.zeros((n, 1 + labels), dtype=np.float32)
+        return base, block.logits(slice(FOREST, PATH + 1), n)
+
+    def _at_work(self, expert: str) -> bool:
+        """Whether an expert works in the present stride."""
+        return self._duty.at_work(expert, self.n_learned)
+
+    def _affordable(self, labels: int) -> int:
+        """Columns, a power of two for `folded`, that linear experts have memory for."""
+        cells = LINEAR_SHARE * self.settings.max_memory_mb * 2**20 / CELL_BYTES
+        # Block by block with room to grow.
+        width = sum(block.width(labels) for block in self.blocks)
+        return max(FEWEST_COLUMNS, 1 << (int(cells / width).bit_length() - 1))
+
+    def _admit(self, labels: int) -> None:
+        """Put labels born in the coming segment into the nursery."""
+        old = len(self.cluster_of)
+        if labels > old:
+            born = np.arange(old, labels, dtype=np.int32)
+            self.cluster_of = np.concatenate([self.cluster_of, np.zeros_like(born)])
+            self.places = self.cluster_of - 1
+            self.nursery.members = np.concatenate([self.nursery.members, born])
+
+    # What changes at strides.
+
+    def adapt(self) -> None:
+        """Do what is due at the end of a stride."""
+        self._decision.adapt()
+        losses = self.blocks[0].losses
+        for block in self.blocks[1:]:
+            losses += block.losses
+        self._duty.adapt(self.n_learned, self.weights, losses.tolist())
+        self._nursery_works = not self.clusters or len(self.nursery.members) > 0
+        self._share_columns()
+
+    def _share_columns(self) -> None:
+        """Let features share columns of the linear experts where labels have become too many."""
+        most = self._affordable(len(self.cluster_of))
+        if most >= self._most_columns:
+            return
+        self._most_columns = most
+        self._roomy = (-1, -1)
+        for block in self.blocks:
+            block.fold(most)
+        if self._gains is not None:
+            self._gains.fold(most)
+
+    def regroup(self, groups: Sequence[IntArray]) -> list[int]:
+        """Put the labels into other clusters, which know what the present ones do.
+
+        Parameters
+        ----------
+        groups
+            Label ids, ascending, of each cluster, and last of the labels that have no place.
+
+        Returns
+        -------
+        list of int
+            For the nursery and then each of the new clusters the number of the present one that
+            has the same labels, -1 = there is none.
+        """
+        priors = np.concatenate([block.priors for block in self.blocks])
+        # The first partition often has all labels in one cluster: it is the nursery as it was.
+        present = [self.nursery, *self.clusters]
+        numbers = {id(cluster): number for number, cluster in enumerate(present)}
+        before = {tuple(cluster.members.tolist()): cluster for cluster in present}
+        for cluster in present:
+            cluster.know_members()
+        made = [before.get(tuple(group.tolist())) for group in groups]
+
+        def make(number: int) -> None:
+            made[number] = self._heir(groups[number], priors)
+
+        self._executor.run(
+            [partial(make, number) for number, cluster in enumerate(made) if cluster is None]
+        )
+        *self.clusters, self.nursery = [cluster for cluster in made if cluster is not None]
+        now = [self.nursery, *self.clusters]
+        budget = FOREST_SHARE * self.settings.max_memory_mb * 2**20 / len(now)
+        for number, cluster in enumerate(now):
+            cluster.set_budget(int(budget))
+            self.cluster_of[cluster.members] = number
+        self.places = self.cluster_of - 1
+        self._nursery_works = not self.clusters or len(self.nursery.members) > 0
+        return [numbers.get(id(cluster), -1) for cluster in now]
+
+    def _new_cluster(self, members: IntArray) -> Cluster:
+        settings = self.settings
+        return Cluster(
+            members, settings.trees, settings.split_test, settings.seed, settings.without
+        )
+
+    def _heir(self, members: IntArray, priors: FloatArray) -> Cluster:
+        """A cluster of `members` that knows what their present clusters do, and all priors."""
+        new = self._new_cluster(members)
+        present = [self.nursery, *self.clusters]
+        sources = [present[number] for number in np.unique(self.cluster_of[members])]
+        if sources:
+            new.inherit(sources, priors[members], trees="forest" not in self._duty.resting)
+        return new
