@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ihomer.instances import BoolArray, Event, FloatArray
-from ihomer.learners import engine
+from ihomer.learners import model as learner
 from ihomer.learners.experts.ridge import Gains
 from ihomer.learners.ihomer import IHomer
 from ihomer.learners.scaling import Rows, folded
@@ -92,7 +92,7 @@ def run(events: list[Event], size: int) -> tuple[IHomer, FloatArray, BoolArray]:
 def test_short_memory_is_shared_by_features_and_cuts_change_no_bit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine, "LINEAR_SHARE", 0.01)  # room for a few hundred columns
+    monkeypatch.setattr(learner, "LINEAR_SHARE", 0.01)  # room for a few hundred columns
     events = words(3, 1500)
     model, scores, on = run(events, 300)
     for size in (1, 37):
