@@ -254,6 +254,7 @@ def test_a_variable_that_means_nothing_is_told(monkeypatch: pytest.MonkeyPatch) 
         (("river:yeast", "--json", "-", "--predictions", "-"), "-: found for two outputs"),
         (("river:yeast", "--json", "-", "--dead-letters", "-"), "-: found for two outputs"),
         (("river:yeast", "--every", "5", "--series", "-", "--json", "-"), "-: found for two"),
+        (("river:yeast", "--json", "-", "--events", "-"), "-: found for two outputs"),
         (("river:yeast", "--json", "a", "--predictions", "./a"), "./a: found for two outputs"),
         (("kafka://127.0.0.1:1/events",), "kafka://127.0.0.1:1/events: a topic has no end"),
         (("river:nosuch",), "river:nosuch"),
@@ -276,7 +277,9 @@ def test_a_flag_that_is_no_number(flag: str) -> None:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("output", ["--predictions", "--dead-letters", "--json", "--series"])
+@pytest.mark.parametrize(
+    "output", ["--predictions", "--dead-letters", "--events", "--json", "--series", "--plot"]
+)
 def test_an_input_is_never_written_over(output: str) -> None:
     write_events("events.jsonl", 0, 5)
     before = Path("events.jsonl").read_bytes()
@@ -297,7 +300,9 @@ def test_input_that_cannot_be_read() -> None:
     assert refusal(EXIT_INPUT, "replay", "bad.arff", "--quiet").startswith("bad.arff")
 
 
-@pytest.mark.parametrize("output", ["--predictions", "--dead-letters", "--json", "--series"])
+@pytest.mark.parametrize(
+    "output", ["--predictions", "--dead-letters", "--events", "--json", "--series", "--plot"]
+)
 def test_output_that_cannot_be_written_is_found_out_first(output: str) -> None:
     extra = ("--every", "2") if output == "--series" else ()
     line = refusal(EXIT_INPUT, "replay", "river:yeast", output, "no/such/file", *extra)
@@ -351,6 +356,61 @@ def test_an_interrupted_replay_keeps_whole_lines() -> None:
     found = lines_of("p.jsonl")
     assert 0 < len(found) < 100_000
     assert [prediction["id"] for prediction in found] == list(range(len(found)))
+
+
+def learner_events(name: str) -> list[dict[str, Any]]:
+    """What a file tells has happened to the learner, each checked."""
+    schema = jsonschema_rs.validator_for(load_schema("learner-event"))
+    found = lines_of(name)
+    assert all(schema.is_valid(each) for each in found)
+    return found
+
+
+def test_what_happens_is_told_where_a_change_was_planted() -> None:
+    source = "synthetic:text?labels=20&blocks=4&events=3000&drift=sudden&of=structure&at=1500"
+    quick = ("--events", "e.jsonl", "--quiet")
+    counted = figures(source, *quick)["model"]
+    found = learner_events("e.jsonl")
+    assert [each["number"] for each in found] == list(range(1, len(found) + 1))
+    assert {each["offset"] + 1 == each["event"] for each in found} == {True}
+    alarms = [each["event"] for each in found if each["level"] == "structure"]
+    assert 1500 < alarms[0] < 2500
+    moved = [each for each in found if each["level"] == "partition" and each["labels"]]
+    assert any(each["event"] < 1500 for each in moved)
+    assert any(each["event"] >= alarms[0] for each in moved)
+    for kind, levels in counted["events"].items():
+        for level, count in levels.items():
+            assert count == sum((each["kind"], each["level"]) == (kind, level) for each in found)
+    assert sum(sum(of.values()) for of in counted["events"].values()) == len(found)
+    assert counted["partition_changes"] == counted["events"]["switch"]["partition"]
+    first = Path("e.jsonl").read_bytes()
+    again = ("--events", "e.jsonl", "--batch-size", "1000", "--plot", "drawn.html")
+    table = replay(source, *again).stdout
+    assert Path("e.jsonl").read_bytes() == first
+    assert "what happened: structure alarm" in table
+    assert "label birth 1" in table
+    drawn = Path("drawn.html").read_text(encoding="utf-8")
+    assert f"event {alarms[0]:,}\nstructure alarm" in drawn
+
+
+def test_run_tells_what_happens_in_a_file_and_in_its_log() -> None:
+    write_events("events.jsonl", 0, 200)
+    arguments = ["run", "--source", "events.jsonl", "--events", "e.jsonl", "--log-format", "json"]
+    for _ in range(2):
+        done = process([*arguments, "--quiet"])
+        assert done.returncode == EXIT_OK, done.stderr
+    logged = [
+        line
+        for line in map(json.loads, done.stderr.splitlines())
+        if line["event"] == "learner event"
+    ]
+    found = learner_events("e.jsonl")
+    assert found[: len(logged)] == found[len(logged) :]  # the second run has added its own
+    told = [(each["number"], each["kind"], each["level"], each["event"]) for each in found]
+    assert told[: len(logged)] == [
+        (line["number"], line["kind"], line["where"], line["learned"]) for line in logged
+    ]
+    assert logged[0]["kind"] == "birth"
 
 
 def test_run_ends_with_a_source_that_ends() -> None:

@@ -151,7 +151,8 @@ def test_check_reads_the_uris() -> None:
     Path("ihomer.toml").write_text(
         'source = ["river:yeast", "kafak://me:hush@host/in", "kafka://host/in?compression=gzip"]\n'
         'sink = "kafka://host:0/out"\n'
-        'dead_letters = "kafka://me:hush@host/dead"\n',
+        'dead_letters = "kafka://me:hush@host/dead"\n'
+        'events = "kafak://host/told"\n',
         encoding="utf-8",
     )
     lines = _fails("check").split("\n")
@@ -161,6 +162,7 @@ def test_check_reads_the_uris() -> None:
         "source (file ihomer.toml)",
         "sink (file ihomer.toml)",
         "dead_letters (file ihomer.toml)",
+        "events (file ihomer.toml)",
     ]
     assert "found scheme 'kafak', accepted: " in lines[0]
     assert "unknown parameter 'compression', accepted: group" in lines[1]
@@ -198,6 +200,7 @@ def test_show_plainly_is_toml_with_origins(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_show_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IHOMER_DEAD_LETTERS", "kafka://me:hush@host/dead")
+    monkeypatch.setenv("IHOMER_EVENTS", "kafka://me:hush@host/told")
     monkeypatch.setenv("IHOMER_SEDE", "3")
     result = _run("show", "--json")
     assert result.stderr == ""
@@ -208,6 +211,7 @@ def test_show_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
         "value": "kafka://***@host/dead",
         "origin": "environment IHOMER_DEAD_LETTERS",
     }
+    assert shown["settings"]["events"]["value"] == "kafka://***@host/told"
     assert shown["settings"]["batch_size"] == {"value": 64, "origin": "default"}
     assert len(shown["warnings"]) == 1
 

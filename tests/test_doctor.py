@@ -250,6 +250,7 @@ def test_every_broker_is_asked_once_with_a_time_out(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("IHOMER_SOURCE", "kafka://broker/in?group=g")
     monkeypatch.setenv("IHOMER_SINK", "kafka://broker/out")
     monkeypatch.setenv("IHOMER_DEAD_LETTERS", "kafka://broker/dead")
+    monkeypatch.setenv("IHOMER_EVENTS", "kafka://broker/in")
     arguments = ("--source", "kafka://broker", "--source", "kafka://broker/in?group=g")
     result = _run(*arguments)
     assert asked == [
@@ -257,13 +258,15 @@ def test_every_broker_is_asked_once_with_a_time_out(monkeypatch: pytest.MonkeyPa
         ("kafka://broker", 5.0),
         ("kafka://broker/out", 5.0),
         ("kafka://broker/dead", 5.0),
+        ("kafka://broker/in", 5.0),
     ]
     answer = "Kafka 4.1, cluster c1, 1 broker(s): broker:9092"
-    assert result.stdout.splitlines()[-4:] == [
+    assert result.stdout.splitlines()[-5:] == [
         f"ok       source kafka://broker/in?group=g: {answer}; topic 'in' with 4 partition(s)",
         f"ok       source kafka://broker: {answer}; there is in, out",
         f"ok       sink kafka://broker/out: {answer}; topic 'out' with 1 partition(s)",
         f"problem  dead_letters kafka://broker/dead: {answer}; no topic 'dead'; there is in, out",
+        f"ok       events kafka://broker/in: {answer}; topic 'in' with 4 partition(s)",
     ]
     assert result.exit_code == EXIT_USAGE
 

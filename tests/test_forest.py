@@ -393,6 +393,9 @@ def test_after_a_drift_alternates_take_over() -> None:
         losses[alternates] = mean_loss(out[6000:], stream[6000:])
         went = np.concatenate(gone)
         assert (len(went) > 0) == alternates
+        planted, switched = forest.take_alternates()
+        assert (planted >= switched > 0) == alternates
+        assert forest.take_alternates() == (0, 0)
         for ids in gone:
             assert len(set(ids.tolist())) == len(ids)
         assert_sound(forest)

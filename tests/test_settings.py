@@ -62,6 +62,7 @@ def test_defaults() -> None:
         "source": [],
         "sink": None,
         "dead_letters": None,
+        "events": None,
         "names": [],
         "labels": [],
         "strict": False,

@@ -68,6 +68,15 @@ def test_only_a_rise_is_reported() -> None:
     assert not any(map(any, fed(Watches(1), np.concatenate([high, low]), one, [])))
 
 
+def test_an_alarm_says_what_it_rests_on() -> None:
+    watches, detector = Watches(1), ADWIN()
+    values = np.repeat([0.0, 1.0], [640, 64])
+    watches.collect(values[:, None], np.ones((len(values), 1), dtype=np.int64))
+    detector.update_many(values)
+    assert watches.risen() == [True, True]
+    assert watches.alarm(0) == watches.alarm(-1) == detector.latest
+
+
 def test_without_numbers_nothing_has_risen() -> None:
     watches = Watches(2)
     assert watches.risen() == [False] * 3

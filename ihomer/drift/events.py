@@ -8,9 +8,11 @@ caller, the log, the metrics and the file of events all read.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
+from typing import Any
 
 
 class Kind(StrEnum):
@@ -53,11 +55,14 @@ class LearnerEvent:
     action
         What was done about it, in a few words; empty: nothing.
     cluster
-        Number of the cluster, which it keeps for life; None: no single one.
+        Number of the cluster, which it keeps for life, from 1; 0: labels that have no place;
+        None: no single one.
     labels
         Ids of the labels concerned, or their names where names are known; empty: all or none.
     statistic, bound
         The figure that decided, and what it had to pass; None: there is none.
+    number
+        Its place in the log that it was added to, from 1; 0: it is in none.
     """
 
     event: int
@@ -68,6 +73,28 @@ class LearnerEvent:
     labels: tuple[int, ...] | tuple[str, ...] = ()
     statistic: float | None = None
     bound: float | None = None
+    number: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object, always with the same keys in the same order.
+
+        Examples
+        --------
+        >>> LearnerEvent(128, Kind.BIRTH, Level.LABEL, labels=("news",)).to_json()
+        {'number': 0, 'event': 128, 'kind': 'birth', 'level': 'label', 'action': '', \
+'cluster': None, 'labels': ['news'], 'statistic': None, 'bound': None}
+        """
+        return {
+            "number": self.number,
+            "event": self.event,
+            "kind": self.kind.value,
+            "level": self.level.value,
+            "action": self.action,
+            "cluster": self.cluster,
+            "labels": list(self.labels),
+            "statistic": self.statistic,
+            "bound": self.bound,
+        }
 
 
 class EventLog:
@@ -75,8 +102,12 @@ class EventLog:
 
     Parameters
     ----------
-    most
-        So many are kept; older ones are forgotten but stay counted.
+    most, most_labels
+        So many events are kept, and others than the latest only while all together have no more
+        labels than that: some 10 MB. What is forgotten stays counted.
+    name
+        Gives the name of an id now: later it may be another's. Labels are kept as sorted names
+        then; None: as they come.
 
     Attributes
     ----------
@@ -89,29 +120,50 @@ class EventLog:
     --------
     >>> log = EventLog()
     >>> log.add(LearnerEvent(128, Kind.ALARM, Level.LOSS, statistic=0.3, bound=0.2))
-    >>> [event.event for event in log.since(0)], log.total
-    ([128], 1)
+    >>> [(event.number, event.event) for event in log.since(0)], log.total
+    ([(1, 128)], 1)
     >>> log.since(1)
     []
     """
 
-    def __init__(self, most: int = 10_000) -> None:
+    def __init__(
+        self,
+        most: int = 10_000,
+        most_labels: int = 200_000,
+        name: Callable[[int], str] | None = None,
+    ) -> None:
         self.counts: Counter[tuple[Kind, Level]] = Counter()
         self.total = 0
-        self._latest: deque[LearnerEvent] = deque(maxlen=most)
+        self._most, self._most_labels = most, most_labels
+        self._name = name
+        self._latest: deque[LearnerEvent] = deque()
+        self._labels = 0  # of the events kept
 
     def add(self, event: LearnerEvent) -> None:
-        """Add one at the end."""
+        """Add one at the end, under the next number."""
         self.counts[event.kind, event.level] += 1
         self.total += 1
-        self._latest.append(event)
+        self._latest.append(replace(event, number=self.total, labels=self._named(event.labels)))
+        self._labels += len(event.labels)
+        while len(self._latest) > 1 and (
+            len(self._latest) > self._most or self._labels > self._most_labels
+        ):
+            self._labels -= len(self._latest.popleft().labels)
+
+    def _named(
+        self, labels: tuple[int, ...] | tuple[str, ...]
+    ) -> tuple[int, ...] | tuple[str, ...]:
+        name = self._name
+        if name is None or not labels:
+            return labels
+        return tuple(sorted(each if isinstance(each, str) else name(each) for each in labels))
 
     def extend(self, events: Iterable[LearnerEvent]) -> None:
         """Add some in order."""
         for event in events:
             self.add(event)
 
-    def since(self, total: int) -> list[LearnerEvent]:
-        """The events that came after the first `total` ones, as far as they are kept."""
-        new = min(self.total - total, len(self._latest))
-        return list(self._latest)[len(self._latest) - new :] if new > 0 else []
+    def since(self, number: int) -> list[LearnerEvent]:
+        """The events after the one of that number, in order, as far as they are kept."""
+        new = max(0, min(self.total - number, len(self._latest)))
+        return list(islice(reversed(self._latest), new))[::-1]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ihomer.drift.adwin import ADWIN, ROWS, Window, adwin_update
+from ihomer.drift.adwin import ADWIN, ROWS, Alarm, Window, adwin_update
 from ihomer.instances import BoolArray, FloatArray, OffsetArray
 from ihomer.jit import kernel
 
@@ -107,6 +107,11 @@ class Watches:
         found: list[bool] = (self._alarms & (self._windows.latest[:, _CHANGE] > 0.0)).tolist()
         self._alarms[:] = False
         return found
+
+    def alarm(self, column: int) -> Alarm:
+        """What the latest alarm of a column rests on; the last column is that of all together."""
+        change, bound, since = self._windows.latest[column].tolist()
+        return Alarm(change, bound, int(since))
 
     def rearrange(self, sources: Sequence[int]) -> None:
         """Give the columns to other quantities; that of all together stays.

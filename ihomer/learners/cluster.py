@@ -179,6 +179,10 @@ class Cluster:
                 source.path.linear.take(np.concatenate([zero, 1 + theirs])),
             )
 
+    def take_alternates(self) -> tuple[int, int]:
+        """See `Forest.take_alternates`."""
+        return (0, 0) if self.forest is None else self.forest.take_alternates()
+
     def set_budget(self, budget_bytes: int) -> None:
         """Change the memory that the trees stay below."""
         if self.forest is not None:

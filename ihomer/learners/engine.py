@@ -14,7 +14,8 @@ from functools import partial
 
 import numpy as np
 
-from ihomer.drift.events import EventLog
+from ihomer.drift.adwin import Alarm
+from ihomer.drift.events import EventLog, Level
 from ihomer.drift.structure import StructureMonitor
 from ihomer.drift.watch import Watches
 from ihomer.instances import Batch, BoolArray, FloatArray, OffsetArray
@@ -24,6 +25,8 @@ from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.model import Model, Settings
 from ihomer.learners.partition.base import Partitioner
 from ihomer.learners.partition.jaccard import JaccardPartitioner
+from ihomer.learners.partition.lineage import Lineage
+from ihomer.learners.teller import Teller
 
 Names = Callable[[], Sequence[str]]  # of all label ids
 
@@ -35,29 +38,35 @@ class Engine:
     ----------
     settings
         See `IHomer`.
+    name
+        Gives the name of a label's id.
 
     Attributes
     ----------
     n_learned
         Number of events learned.
-    counts
-        How many local alarms, global alarms and changes of the partition there have been.
     log
-        What has happened, with label ids.
+        What has happened; whatever adds to it does so at strides.
     model
         What predicts and learns.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, name: Callable[[int], str]) -> None:
         self.settings = settings
         self.n_learned = 0
-        self.counts = {"local_alarms": 0, "global_alarms": 0, "partition_changes": 0}
-        self.log = EventLog()
+        self.log = EventLog(name=name)
         self.model = Model(settings, Executor(settings.threads))
         self._partitioner: Partitioner = JaccardPartitioner()
         self._structure = StructureMonitor()
         self._watches = Watches(1)  # of the nursery, then of the clusters, and of all together
-        self._apart = False  # label sets have come to lie across clusters since the last stride
+        self._apart: Alarm | None = None  # label sets have come to lie across clusters
+        self._lineage = Lineage()
+        self._teller = Teller(self.log)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many local alarms, global alarms and changes of the partition there have been."""
+        return self._teller.counts
 
     @property
     def memory_bytes(self) -> int:
@@ -158,23 +167,30 @@ class Engine:
                 and self._structure.update(batch.y_indptr, batch.y_indices, self.model.places)
             ):
                 latest = self._structure.latest
-                self._apart |= latest is not None and latest.change < 0
+                if latest is not None and latest.change < 0:
+                    self._apart = latest
 
     def _adapt(self, names: Names) -> None:
         """Look at the detectors and at the partition."""
         self.model.adapt()
+        self._teller.stride(self.n_learned, self.model)
         refit = False
         if self.settings.drift:
             *local, loss_risen = self._watches.risen()
-            self.counts["local_alarms"] += sum(local)
+            for place, risen in enumerate(local):
+                if risen:
+                    alarm = self._watches.alarm(place)
+                    self._teller.alarm(self.n_learned, Level.CLUSTER, alarm, place=place)
             if loss_risen:
-                self.counts["global_alarms"] += 1
+                alarm, action = self._watches.alarm(-1), "partition looked at"
+                self._teller.alarm(self.n_learned, Level.LOSS, alarm, action)
                 refit = True
-            if self._apart:
-                self.counts["global_alarms"] += 1
+            if self._apart is not None:
+                action = "partition looked at anew"
+                self._teller.alarm(self.n_learned, Level.STRUCTURE, self._apart, action)
                 self._partitioner.forget(self.n_learned)
                 refit = True
-        self._apart = False
+        self._apart = None
         if self.settings.partition and (refit or self._partitioner.due(self.n_learned)):
             # The encoder may have read further than the learner has learned.
             self._repartition(list(names()[: len(self.model.cluster_of)]))
@@ -185,6 +201,10 @@ class Engine:
         groups = [np.array(sorted(group), dtype=np.int32) for group in self._partitioner.clusters()]
         placed = np.concatenate([np.zeros(0, dtype=np.int32), *groups])
         unplaced = np.setdiff1d(np.arange(len(names), dtype=np.int32), placed).astype(np.int32)
-        self._watches.rearrange(self.model.regroup([*groups, unplaced]))
+        before = self.model.cluster_of.copy()
+        kept = self.model.regroup([*groups, unplaced])
+        self._watches.rearrange(kept)
         self._structure.reset()
-        self.counts["partition_changes"] += 1
+        after = self.model.cluster_of
+        self.log.extend(self._lineage.follow(self.n_learned, before, after, len(groups)))
+        self._teller.regrouped(self.n_learned, self._lineage.numbers, kept, self.model)

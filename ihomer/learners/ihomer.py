@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from river import base
 
+from ihomer.drift.events import Kind, LearnerEvent, Level
 from ihomer.errors import UsageError
 from ihomer.instances import Batch, BoolArray, Encoder, Event, Features, FloatArray, Row
 from ihomer.learners.base import Predictions
@@ -145,7 +146,8 @@ class IHomer(base.MultiLabelClassifier):
                 threads=threads,
                 max_memory_mb=max_memory_mb,
                 seed=seed,
-            )
+            ),
+            self._encoder.labels.name,
         )
         self._lock = threading.RLock()
 
@@ -199,6 +201,36 @@ class IHomer(base.MultiLabelClassifier):
                 {name(int(i)) for i in cluster.members} for cluster in self._engine.model.clusters
             ]
         return sorted(groups, key=lambda group: (-len(group), sorted(group)))
+
+    # What has happened to it.
+
+    def events(self, since: int = 0) -> list[LearnerEvent]:
+        """Alarms, splits, merges, switches, resets, births and deaths, with the labels' names.
+
+        Parameters
+        ----------
+        since
+            The number of the latest event that is known already; 0: all of them.
+
+        Returns
+        -------
+        list of LearnerEvent
+            In order. The latest 10,000 are kept, or fewer if they name many labels: where older
+            ones are missing, the first one's `number` is more than ``since + 1``.
+        """
+        with self._lock:
+            return self._engine.log.since(since)
+
+    @property
+    def event_counts(self) -> dict[tuple[Kind, Level], int]:
+        """How many events there have been, by kind and level; they are never forgotten."""
+        with self._lock:
+            return dict(self._engine.log.counts)
+
+    @property
+    def n_events(self) -> int:
+        """How many events there have been, which is the latest one's number."""
+        return self._engine.log.total
 
     # One event, river's way.
 

@@ -127,6 +127,11 @@ class Model:
         means = counts @ weights / counts.sum()
         return dict(zip(EXPERTS, means.tolist(), strict=True))
 
+    @property
+    def trees_inherit(self) -> bool:
+        """Whether a new cluster's trees are those of a present one; else they begin anew."""
+        return "forest" not in self._duty.resting
+
     def run(
         self,
         batch: Batch,
@@ -352,5 +357,5 @@ class Model:
         present = [self.nursery, *self.clusters]
         sources = [present[number] for number in np.unique(self.cluster_of[members])]
         if sources:
-            new.inherit(sources, priors[members], trees="forest" not in self._duty.resting)
+            new.inherit(sources, priors[members], trees=self.trees_inherit)
         return new

@@ -18,6 +18,7 @@ from ihomer.learners.base import Predictions
 from ihomer.learners.baselines import make_baseline
 from ihomer.learners.ihomer import IHomer
 from ihomer.learners.warm import PARTS, WHOLE
+from ihomer.stream.chronicle import Chronicle, Listener
 from ihomer.stream.dead_letters import DeadLetters, place_by_line, place_by_offset
 from ihomer.stream.decode import Decoder, id_by_line, id_by_offset
 from ihomer.stream.encode import encode_predictions
@@ -66,6 +67,8 @@ def make_processor(
     sink: Sink | None,
     dead_letters: Sink | None,
     baselines: Sequence[str] = (),
+    events: Sink | None = None,
+    on_event: Listener | None = None,
 ) -> Processor:
     """A processor with a fresh IHomer and baselines over its names.
 
@@ -79,6 +82,8 @@ def make_processor(
         Where predictions and malformed events go.
     baselines
         Names of `ihomer.learners.baselines.BASELINES`.
+    events, on_event
+        Where what happens to the model is written, and what else is told about it.
     """
     # Records of topics are known by their offset, those of files by their line.
     topic = any(parse_uri(uri).scheme == "kafka" for uri in settings.source)
@@ -105,6 +110,7 @@ def make_processor(
         sink,
         {name: make_baseline(name, learner.encoder) for name in baselines},
         settings.top_k,
+        Chronicle(learner, events, on_event),
     )
 
 

@@ -13,6 +13,7 @@ import time
 import structlog
 
 from ihomer.connectors.base import Position, Source
+from ihomer.drift.events import LearnerEvent
 from ihomer.errors import InputError
 from ihomer.stream.processor import Processor
 
@@ -20,6 +21,7 @@ log = structlog.get_logger("ihomer")
 
 COMMIT_SECONDS = 0.2
 REPORT_SECONDS = 10.0
+_MOST_NAMES = 10  # of labels in a log line
 
 
 class Daemon:
@@ -93,8 +95,13 @@ class Daemon:
                         (events - reported) / (now - report_at + REPORT_SECONDS)
                     ),
                     dead_letters=sum(self._processor.dead_letters.counts.values()),
+                    **self._happened(),
                 )
                 reported, report_at = events, now + REPORT_SECONDS
+
+    def _happened(self) -> dict[str, int]:
+        chronicle = self._processor.chronicle
+        return {} if chronicle is None else {"learner_events": chronicle.told}
 
     def commit(self) -> None:
         """Acknowledge what was written, then commit the position up to which it goes."""
@@ -102,3 +109,13 @@ class Daemon:
         if self._uncommitted and self._done is not None:
             self._source.commit(self._done)
             self._uncommitted = False
+
+
+def log_event(found: LearnerEvent) -> None:
+    """One line in the log for what has happened to the model."""
+    line = {key: value for key, value in found.to_json().items() if value not in ("", None, [])}
+    # These two names are structlog's own.
+    line["learned"], line["where"] = line.pop("event"), line.pop("level")
+    if len(found.labels) > _MOST_NAMES:
+        line |= {"labels": list(found.labels[:_MOST_NAMES]), "n_labels": len(found.labels)}
+    log.info("learner event", **line)

@@ -14,6 +14,7 @@ from ihomer.connectors.base import Record, Sink
 from ihomer.errors import MalformedEventError
 from ihomer.instances import Batch, Event
 from ihomer.learners.base import Predictions, StreamLearner
+from ihomer.stream.chronicle import Chronicle
 from ihomer.stream.dead_letters import DeadLetters
 from ihomer.stream.decode import Decoder
 from ihomer.stream.encode import encode_predictions
@@ -71,6 +72,8 @@ class Processor:
         Further learners by name, over the same encoder.
     top_k
         Number of scores in a prediction.
+    chronicle
+        Told after each batch, if there is one.
 
     Attributes
     ----------
@@ -80,6 +83,8 @@ class Processor:
         Time spent on decoding and on names and ids.
     latencies
         From the arrival of a batch to its predictions, for each event.
+    chronicle
+        As given.
     """
 
     def __init__(
@@ -90,6 +95,7 @@ class Processor:
         sink: Sink | None = None,
         baselines: Mapping[str, StreamLearner] | None = None,
         top_k: int = 10,
+        chronicle: Chronicle | None = None,
     ) -> None:
         self.main = Contestant(learner)
         self.baselines = {name: Contestant(other) for name, other in (baselines or {}).items()}
@@ -101,6 +107,7 @@ class Processor:
         self._encoder = learner.encoder
         self._sink = sink
         self._top_k = top_k
+        self.chronicle = chronicle
 
     def process(self, records: Sequence[Record]) -> int:
         """Predict, score and learn the events in `records`; write what follows from them.
@@ -149,6 +156,13 @@ class Processor:
         self.events += len(batch)
         for baseline in self.baselines.values():
             baseline.run(batch)
+        self._write(records, events, predictions)
+        if self.chronicle is not None:
+            self.chronicle.tell(records, events, predictions.events, batch.labelled)
+
+    def _write(
+        self, records: Sequence[Record], events: Sequence[Event], predictions: Predictions
+    ) -> None:
         if self._sink is None:
             return
         labels = self._encoder.labels
@@ -168,4 +182,6 @@ class Processor:
         """Return when all that was written is acknowledged; raises as the sinks' `flush`."""
         if self._sink is not None:
             self._sink.flush()
+        if self.chronicle is not None:
+            self.chronicle.flush()
         self.dead_letters.flush()

@@ -18,6 +18,7 @@ from typing import Any
 
 from ihomer.connectors.base import Source
 from ihomer.learners.ihomer import IHomer
+from ihomer.stream.chronicle import by_kind
 from ihomer.stream.processor import Processor
 from ihomer.stream.settings import Settings
 
@@ -70,6 +71,8 @@ def replay(
         if not records:
             continue
         gained = processor.process(records)
+        if processor.chronicle is not None:
+            processor.chronicle.flush()  # there is little of it, and somebody may be following
         done += len(records)
         if every is not None and gained and processor.events % every == 0:
             on_series(processor.events)
@@ -128,6 +131,7 @@ def summary(source: Source, processor: Processor, settings: Settings) -> dict[st
             "bytes": learner.memory_bytes,
             "clusters": [sorted(cluster) for cluster in learner.clusters()],
             **learner.counts,
+            "events": by_kind(learner.event_counts),
         }
         figures["configuration"] = {"seed": settings.seed, "learner": learner._get_params()}
     figures["versions"] = {

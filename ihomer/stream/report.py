@@ -102,6 +102,13 @@ def print_report(figures: dict[str, Any], console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+        happened = [
+            f"{level} {kind} {count:,}"
+            for kind, levels in model["events"].items()
+            for level, count in levels.items()
+        ]
+        if happened:
+            console.print(f"what happened: {', '.join(happened)}", highlight=False, soft_wrap=True)
 
 
 def _cell(value: float, *, best: bool) -> str:

@@ -140,6 +140,11 @@ class Settings(BaseSettings):
         "Where malformed events go; without it the first malformed event stops a daemon.",
         'a URI, or "" for none',
     )
+    events: Annotated[str | None, BeforeValidator(_empty_is_none)] = _key(
+        None,
+        "Where alarms, splits, switches and whatever else happens to the model is written.",
+        'a URI, or "" for none',
+    )
     names: Annotated[list[str], NoDecode, AfterValidator(_all_different)] = _key(
         [],
         "Feature names, in order, for events whose x is an array.",

@@ -41,9 +41,11 @@ from ihomer.learners.kernels.trees_state import (
     OF_SLOTS,
     OF_WATCHES,
     PAUSED,
+    PLANTED,
     ROOT,
     SEEN,
     SHARE,
+    SWITCHED,
     TREE,
     WEIGHT,
     Nodes,
@@ -160,6 +162,14 @@ class Forest:
     def nodes(self) -> int:
         """Number of node ids that there is room for: ids on paths are below it."""
         return len(self.state.nodes.link)
+
+    def take_alternates(self) -> tuple[int, int]:
+        """How many alternates were planted and how many took over since this was last asked."""
+        tops = self.state.free.tops
+        planted, switched = tops[PLANTED : SWITCHED + 1].tolist()
+        if planted or switched:
+            tops[PLANTED] = tops[SWITCHED] = 0
+        return planted, switched
 
     def set_budget(self, budget_bytes: int) -> None:
         """Change the memory to stay below; trees shrink to it at the next stride."""

@@ -34,7 +34,7 @@ ROOT, N_NODES, N_COUNTS, N_MOMENTS, N_WATCHES, N_ALTERNATES, REVIEWED = range(7)
 # The stacks of free places, in the order of `Free.tops`.
 OF_NODES, OF_SLOTS, OF_COUNTS, OF_MOMENTS, OF_WATCHES, OF_PENDING, OF_DUE = range(7)
 # The rest of `Free.tops`.
-COLUMNS, EVENTS, PAUSED = range(7, 10)
+COLUMNS, EVENTS, PAUSED, PLANTED, SWITCHED = range(7, 12)
 
 WATCH_ROWS, WATCH_BUCKETS = 16, 4
 
@@ -113,7 +113,8 @@ class Free(NamedTuple):
     `pending` holds the ids of nodes that are gone but not to be given out yet, `due` the leaves
     and inner nodes that want a look at the next stride; ``tops[7]`` = feature columns seen by
     learned events, ``tops[8]`` = learned events, ``tops[9]`` = 0, or 1 + how many of the nodes that
-    are due have been done, if a stride could not be finished for lack of room.
+    are due have been done, if a stride could not be finished for lack of room; ``tops[10]`` and
+    ``tops[11]`` count alternates that were planted and that took over.
     """
 
     nodes: IntArray
@@ -165,7 +166,7 @@ def empty_forest(trees: int) -> Forest:
         np.zeros((0, 3)),
     )
     none = np.zeros(0, dtype=np.int32)
-    free = Free(none, none, none, none, none, none, none, np.zeros(10, dtype=np.int64))
+    free = Free(none, none, none, none, none, none, none, np.zeros(12, dtype=np.int64))
     return Forest(nodes, slots, watches, free, state)
 
 

@@ -51,12 +51,14 @@ from ihomer.learners.kernels.trees_state import (
     OF_WATCHES,
     PAIRS,
     PARENT,
+    PLANTED,
     RESTING,
     REVIEWED,
     RIGHT,
     ROOT,
     SEEN,
     SHARE,
+    SWITCHED,
     TREE,
     VISITS,
     WATCH,
@@ -126,6 +128,7 @@ def _watch(forest: Forest, node: int, keys: OffsetArray, options: Options) -> No
                 options.share,
             )
             trees[tree, N_ALTERNATES] += 1
+            forest.free.tops[PLANTED] += 1
             number[node, PAIRS] = 0.0
             number[node, LEAD] = 0.0
             number[node, LEAD_SQUARES] = 0.0
@@ -138,6 +141,7 @@ def _watch(forest: Forest, node: int, keys: OffsetArray, options: Options) -> No
     if outcome < 0:
         free_subtree(forest, other, keys)
         return
+    forest.free.tops[SWITCHED] += 1
     if parent == NONE:
         trees[tree, ROOT] = other
     elif link[parent, LEFT] == node:

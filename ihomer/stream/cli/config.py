@@ -131,7 +131,7 @@ def show(
 def masked_values(loaded: LoadedSettings) -> dict[str, object]:
     """The settings as JSON values, without what is secret in their URIs."""
     values = loaded.settings.model_dump(mode="json")
-    for key in ("source", "sink", "dead_letters"):
+    for key in ("source", "sink", "dead_letters", "events"):
         value = values[key]
         if isinstance(value, str):
             values[key] = mask(value)
@@ -149,8 +149,9 @@ def _wrong_uris(loaded: LoadedSettings) -> list[str]:
 
     settings = loaded.settings
     uris = [("source", uri) for uri in settings.source]
-    uris += [("sink", settings.sink)] if settings.sink is not None else []
-    uris += [("dead_letters", settings.dead_letters)] if settings.dead_letters is not None else []
+    for key in ("sink", "dead_letters", "events"):
+        uri = getattr(settings, key)
+        uris += [(key, uri)] if uri is not None else []
     faults = []
     for key, uri in uris:
         try:

@@ -123,6 +123,7 @@ def examine(config: Path | None, sources: list[str]) -> Iterator[Check]:
         for role, sink in (
             ("sink", loaded.settings.sink),
             ("dead_letters", loaded.settings.dead_letters),
+            ("events", loaded.settings.events),
         ):
             if sink is not None:
                 yield _endpoint(role, sink)

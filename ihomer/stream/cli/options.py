@@ -14,6 +14,14 @@ DeadLettersOption = Annotated[
         help="Where malformed events go; without it the first one ends the command.",
     ),
 ]
+EventsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--events",
+        metavar="URI",
+        help="Where alarms, splits, switches and the like are written, as they happen.",
+    ),
+]
 BatchSizeOption = Annotated[
     int | None, typer.Option("--batch-size", metavar="N", help="Largest number of events a step.")
 ]

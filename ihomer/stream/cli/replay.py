@@ -16,12 +16,15 @@ from ihomer.stream.cli.config import ConfigOption
 from ihomer.stream.cli.options import (
     BatchSizeOption,
     DeadLettersOption,
+    EventsOption,
     QuietOption,
     SeedOption,
     StrictOption,
     TopKOption,
 )
 from ihomer.stream.settings import load_settings
+
+_DRAWN = 200  # points of a plot
 
 
 def replay_command(
@@ -50,7 +53,12 @@ def replay_command(
         str | None,
         typer.Option("--json", metavar="FILE", help="Write all figures as one JSON object."),
     ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option("--plot", metavar="FILE", help="Draw rolling measures and what happened."),
+    ] = None,
     dead_letters: DeadLettersOption = None,
+    events: EventsOption = None,
     batch_size: BatchSizeOption = None,
     top_k: TopKOption = None,
     strict: StrictOption = None,
@@ -71,6 +79,7 @@ def replay_command(
             "source": source,
             "sink": predictions,
             "dead_letters": dead_letters,
+            "events": events,
             "seed": seed,
             "batch_size": batch_size,
             "top_k": top_k,
@@ -79,25 +88,33 @@ def replay_command(
     )
     # A configuration's outputs are the daemon's: an evaluation must not write into them unasked.
     settings = loaded.settings.model_copy(
-        update={"sink": predictions or None, "dead_letters": dead_letters or None}
+        update={
+            "sink": predictions or None,
+            "dead_letters": dead_letters or None,
+            "events": events or None,
+        }
     )
 
     from rich.console import Console
 
     from ihomer.connectors.uri import open_sources, parse_uri
     from ihomer.learners.baselines import BASELINES
+    from ihomer.learners.ihomer import IHomer
     from ihomer.stream.assemble import check_places, make_processor, open_output
     from ihomer.stream.cli.progress import progress, warm_up_with_notice
+    from ihomer.stream.plot import MOST_POINTS, page
     from ihomer.stream.replay import replay, series_point, summary
     from ihomer.stream.report import print_report
 
-    outputs = (json_to, settings.sink, settings.dead_letters, series)
+    own = (json_to, plot)
+    outputs = (*own, settings.sink, settings.dead_letters, settings.events, series)
     check_places(settings.source, outputs)
     for uri in settings.source:
         if parse_uri(uri).scheme == "kafka":
             raise UsageError(f"{uri}: a topic has no end, accepted: files and data sets (or run)")
-    if json_to not in (None, "-") and not Path(json_to).parent.is_dir():
-        raise InputError(f"{json_to}: cannot be written (the folder does not exist)")
+    for path in own:
+        if path not in (None, "-") and not Path(path).parent.is_dir():
+            raise InputError(f"{path}: cannot be written (the folder does not exist)")
     for warning in loaded.warnings:
         typer.echo(f"ihomer: warning: {warning}", err=True)
     errors = Console(stderr=True)
@@ -109,29 +126,42 @@ def replay_command(
         # costs nothing.
         sink = open_output(settings.sink)
         dead = open_output(settings.dead_letters, envelope=True)
+        told = open_output(settings.events)
         points = open_output(series)
-        for each in (sink, dead, points):
+        for each in (sink, dead, told, points):
             if each is not None:
                 opened.callback(each.close)
-        processor = make_processor(settings, stream, sink, dead, BASELINES)
+        processor = make_processor(settings, stream, sink, dead, BASELINES, told)
         warm_up_with_notice(errors, quiet=quiet)
 
+        drawn: list[dict[str, Any]] = []
+
         def on_series(events: int) -> None:
+            point = series_point(processor, events)
             if points is not None:
-                points.write([Message(orjson.dumps(series_point(processor, events)))])
+                points.write([Message(orjson.dumps(point))])
+            if plot is not None:
+                drawn.append(point)
+                if len(drawn) > 2 * MOST_POINTS:
+                    del drawn[::2]
 
         total = limit if stream.length is None else min(stream.length, limit or stream.length)
+        if plot is not None and every is None:
+            every = max(1, (total or 100 * MOST_POINTS) // _DRAWN)
         with progress(errors, stream.name, total, quiet=quiet) as on_progress:
             replay(stream, processor, settings.batch_size, limit, every, on_series, on_progress)
         figures = summary(stream, processor, settings)
     if json_to is not None:
-        _write_json(json_to, figures)
+        option = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
+        _write(json_to, orjson.dumps(figures, option=option) + b"\n")
+    learner = processor.main.learner
+    if plot is not None and isinstance(learner, IHomer):
+        _write(plot, page(stream.name, drawn, learner.events()).encode())
     if not quiet and json_to != "-":
         print_report(figures, errors if "-" in outputs else Console())
 
 
-def _write_json(path: str, figures: dict[str, Any]) -> None:
-    data = orjson.dumps(figures, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n"
+def _write(path: str, data: bytes) -> None:
     if path == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.flush()

@@ -20,6 +20,7 @@ from ihomer.stream.cli.config import ConfigOption
 from ihomer.stream.cli.options import (
     BatchSizeOption,
     DeadLettersOption,
+    EventsOption,
     QuietOption,
     SeedOption,
     StrictOption,
@@ -42,6 +43,7 @@ def run_command(
         str | None, typer.Option("--sink", metavar="URI", help="Where predictions go.")
     ] = None,
     dead_letters: DeadLettersOption = None,
+    events: EventsOption = None,
     batch_size: BatchSizeOption = None,
     max_wait_ms: Annotated[
         int | None,
@@ -71,6 +73,7 @@ def run_command(
             "source": source,
             "sink": sink,
             "dead_letters": dead_letters,
+            "events": events,
             "batch_size": batch_size,
             "max_wait_ms": max_wait_ms,
             "top_k": top_k,
@@ -88,7 +91,7 @@ def run_command(
     from ihomer.connectors.uri import open_sources
     from ihomer.stream.assemble import check_places, make_processor, open_output
     from ihomer.stream.cli.progress import warm_up_with_notice
-    from ihomer.stream.daemon import Daemon
+    from ihomer.stream.daemon import Daemon, log_event
     from ihomer.stream.logs import configure_logging
     from ihomer.stream.replay import summary
     from ihomer.stream.report import print_report
@@ -100,7 +103,7 @@ def run_command(
     log = structlog.get_logger("ihomer")
     for warning in loaded.warnings:
         log.warning(warning)
-    check_places(settings.source, (settings.sink, settings.dead_letters))
+    check_places(settings.source, (settings.sink, settings.dead_letters, settings.events))
     errors = Console(stderr=True)
     log.info(
         "starting",
@@ -108,6 +111,7 @@ def run_command(
         source=[mask(uri) for uri in settings.source],
         sink=settings.sink and mask(settings.sink),
         dead_letters=settings.dead_letters and mask(settings.dead_letters),
+        events=settings.events and mask(settings.events),
     )
     log.info("delivery is at-least-once: after a crash some events are predicted again")
     log.info("the model is kept in memory only: a restart begins with an empty model")
@@ -123,10 +127,13 @@ def run_command(
         opened.callback(stream.close)
         predictions = open_output(settings.sink, append=True)
         dead = open_output(settings.dead_letters, envelope=True, append=True)
-        for each in (predictions, dead):
+        told = open_output(settings.events, append=True)
+        for each in (predictions, dead, told):
             if each is not None:
                 opened.callback(each.close)
-        processor = make_processor(settings, stream, predictions, dead)
+        processor = make_processor(
+            settings, stream, predictions, dead, events=told, on_event=log_event
+        )
         daemon = Daemon(stream, processor, settings.batch_size, settings.max_wait_ms)
         _stop_on_signals(daemon.stop)
         log.info("ready")

@@ -1,8 +1,8 @@
 """The JSON Schema (2020-12) files of what goes in and out, as they ship with the package.
 
 In: a schema's name. Out: the schema as a dictionary. They are here for people who produce events
-and read predictions; ihomer itself checks events with `ihomer.stream.decode`, which is faster and
-kept equal to them by a test.
+and read predictions or what has happened to the model; ihomer itself checks events with
+`ihomer.stream.decode`, which is faster and kept equal to them by a test.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import orjson
 
 from ihomer.errors import UsageError
 
-NAMES = ("event", "event.strict", "prediction")
+NAMES = ("event", "event.strict", "prediction", "learner-event")
 
 
 def load_schema(name: str) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def load_schema(name: str) -> dict[str, Any]:
     Parameters
     ----------
     name
-        ``"event"``, ``"event.strict"`` (no other fields) or ``"prediction"``.
+        ``"event"``, ``"event.strict"`` (no other fields), ``"prediction"`` or ``"learner-event"``.
 
     Raises
     ------

@@ -1,0 +1,112 @@
+"""What an engine tells of itself, in events: births, alarms, trees, changes of the partition.
+
+In: what has been found at the end of a stride. Out: events in the log, and sums over them. It is
+here so that the engine only says that something has happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ihomer.drift.adwin import Alarm
+from ihomer.drift.events import EventLog, Kind, LearnerEvent, Level
+from ihomer.learners.model import Model
+
+
+class Teller:
+    """Adds to a log what happens to a model and its clusters.
+
+    Parameters
+    ----------
+    log
+        Whatever else adds to it does so at strides, too.
+    """
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._labels = 0  # whose birth has been told
+        self._numbers = [0]  # of the nursery, then of the clusters
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many local alarms, global alarms and changes of the partition there have been."""
+        of = self._log.counts
+        everywhere = (Level.LOSS, Level.PRIORS, Level.STRUCTURE)
+        return {
+            "local_alarms": of[Kind.ALARM, Level.CLUSTER],
+            "global_alarms": sum(of[Kind.ALARM, level] for level in everywhere),
+            "partition_changes": of[Kind.SWITCH, Level.PARTITION],
+        }
+
+    def stride(self, learned: int, model: Model) -> None:
+        """Tell what the model has done since this was last called: new labels, alternate subtrees.
+
+        Parameters
+        ----------
+        learned
+            Number of events learned, here and below.
+        model
+            Before it is regrouped.
+        """
+        labels = len(model.cluster_of)
+        if labels > self._labels:
+            born = tuple(range(self._labels, labels))
+            self._log.add(LearnerEvent(learned, Kind.BIRTH, Level.LABEL, labels=born))
+            self._labels = labels
+        present = (model.nursery, *model.clusters)
+        for number, cluster in zip(self._numbers, present, strict=True):
+            planted, switched = cluster.take_alternates()
+            if planted:
+                action = f"alternate subtrees planted: {planted}"
+                self._log.add(LearnerEvent(learned, Kind.ALARM, Level.TREE, action, number))
+            if switched:
+                action = f"alternate subtrees that took over: {switched}"
+                self._log.add(LearnerEvent(learned, Kind.SWITCH, Level.TREE, action, number))
+
+    def alarm(
+        self,
+        learned: int,
+        level: Level,
+        alarm: Alarm,
+        action: str = "",
+        place: int | None = None,
+    ) -> None:
+        """Tell of an alarm; `place` is a cluster's among the present ones, 0 the nursery's."""
+        number = None if place is None else self._numbers[place]
+        self._log.add(
+            LearnerEvent(
+                learned,
+                Kind.ALARM,
+                level,
+                action,
+                number,
+                statistic=alarm.change,
+                bound=alarm.bound,
+            )
+        )
+
+    def regrouped(
+        self, learned: int, numbers: Sequence[int], kept: Sequence[int], model: Model
+    ) -> None:
+        """Tell of another partition, and of its clusters' learners.
+
+        Parameters
+        ----------
+        numbers
+            Of the clusters now, which they keep for life.
+        kept
+            What `Model.regroup` has returned.
+        model
+            Regrouped.
+        """
+        self._numbers = [0, *numbers]
+        unplaced = len(model.nursery.members)
+        action = f"{len(model.clusters)} clusters, {unplaced} labels without a place"
+        self._log.add(LearnerEvent(learned, Kind.SWITCH, Level.PARTITION, action))
+        kind, action = Kind.SWITCH, "goes on with what is known of its labels"
+        if not model.trees_inherit:
+            kind, action = Kind.RESET, f"{action}, trees begin anew"
+        present = (model.nursery, *model.clusters)
+        for number, place, cluster in zip(self._numbers, kept, present, strict=True):
+            if place < 0 and len(cluster.members):
+                self._log.add(LearnerEvent(learned, kind, Level.CLUSTER, action, number))
