@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from ihomer.instances import Batch, Encoder
-from ihomer.learners.base import Predictions, StreamLearner
+from ihomer.learners.base import Predictions, SparsePredictions, StreamLearner
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Candidate(ABC):
     seconds: float = 0.0
 
     @abstractmethod
-    def predict_learn(self, batch: Batch) -> Predictions:
+    def predict_learn(self, batch: Batch) -> Predictions | SparsePredictions:
         """Predict, then learn each event of `batch` in order, and add to `seconds`.
 
         Events of `batch` that are not labelled are predicted only.
@@ -81,7 +81,7 @@ class Native(Candidate):
     def __init__(self, learner: StreamLearner) -> None:
         self.learner = learner
 
-    def predict_learn(self, batch: Batch) -> Predictions:
+    def predict_learn(self, batch: Batch) -> Predictions | SparsePredictions:
         """See `Candidate.predict_learn`."""
         start = time.perf_counter()
         predictions = self.learner.predict_learn(batch)

@@ -30,7 +30,6 @@ from bench.results import Cell
 from bench.streams import Stream
 from bench.task import Task
 from ihomer.errors import IhomerError
-from ihomer.learners.base import Predictions
 from ihomer.stream.assemble import warm_up
 from ihomer.stream.latency import Latencies
 from ihomer.stream.measures import Measures
@@ -100,9 +99,7 @@ def _accuracy(
     for batch, predictions in run.run():
         start = max(0, half - (run.events - len(batch)))
         if start < len(batch):
-            rest = Predictions(
-                predictions.on[start:], predictions.scores[start:], predictions.events[start:]
-            )
+            rest = predictions.slice(start, len(batch))
             later.update_batch(batch.slice(start, len(batch)), rest)
         on_progress(run.events)
         if run.point_due():

@@ -14,7 +14,7 @@ from bench.candidate import Candidate
 from bench.learners import Learner
 from bench.streams import Stream
 from ihomer.instances import Batch, Encoder
-from ihomer.learners.base import Predictions
+from ihomer.learners.base import Predictions, SparsePredictions
 from ihomer.stream.measures import Measures
 
 POINTS = 100  # of a series
@@ -99,7 +99,7 @@ class Pass:
         """Seconds of predicting, learning and scoring."""
         return self.candidate.seconds + self.scoring_seconds
 
-    def run(self) -> Iterator[tuple[Batch, Predictions]]:
+    def run(self) -> Iterator[tuple[Batch, Predictions | SparsePredictions]]:
         """Go on batch by batch; the caller may look at everything in between."""
         try:
             for batch in self._stream.batches(self.encoder, self._batch_size):
@@ -111,7 +111,7 @@ class Pass:
         finally:
             self.candidate.close()
 
-    def _step(self, batch: Batch) -> Predictions:
+    def _step(self, batch: Batch) -> Predictions | SparsePredictions:
         predictions = self.candidate.predict_learn(batch)
         start = time.perf_counter()
         self.measures.update_batch(batch, predictions)

@@ -23,7 +23,7 @@ from bench.task import Task
 from ihomer.connectors.synthetic import SyntheticSource
 from ihomer.errors import UsageError
 from ihomer.instances import Batch, FloatArray
-from ihomer.learners.base import Predictions
+from ihomer.learners.base import Predictions, SparsePredictions
 
 FRESH = 5_000  # events of a fresh learner, and that a recovery may take
 LEVEL = 1_000  # the last ones of them make the level
@@ -31,13 +31,23 @@ WINDOW = 500  # events of the rolling mean that has to reach it
 SHARE = 0.95  # of the level
 
 
-def example_f1(batch: Batch, predictions: Predictions) -> FloatArray:
+def example_f1(batch: Batch, predictions: Predictions | SparsePredictions) -> FloatArray:
     """Example-based F1 of each event, float64 (n,); both sets empty: 1."""
-    on = predictions.on
+    n = len(batch)
     true = np.diff(batch.y_indptr)
-    rows = np.repeat(np.arange(len(batch)), true)
-    hits = np.bincount(rows, weights=on[rows, batch.y_indices], minlength=len(batch))
-    both = on.sum(axis=1) + true
+    rows = np.repeat(np.arange(n), true)
+    if isinstance(predictions, SparsePredictions):
+        on_rows = np.repeat(np.arange(n), np.diff(predictions.indptr))[predictions.on]
+        on_labels = predictions.labels[predictions.on]
+        predicted = np.bincount(on_rows, minlength=n)
+        # One number for each pair of event and label.
+        pairs = rows * predictions.n_labels + batch.y_indices
+        hit = np.isin(pairs, on_rows * predictions.n_labels + on_labels)
+    else:
+        predicted = predictions.on.sum(axis=1)
+        hit = predictions.on[rows, batch.y_indices]
+    hits = np.bincount(rows, weights=hit, minlength=n)
+    both = predicted + true
     return np.where(both > 0, 2.0 * hits / np.maximum(both, 1), 1.0)
 
 

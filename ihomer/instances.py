@@ -167,7 +167,7 @@ class Encoder:
         self,
         labels: Iterable[str] = (),
         max_features: int = 1 << 16,
-        max_labels: int = 1 << 17,
+        max_labels: int = 1 << 20,
         new_labels: NewLabels = "error",
     ) -> None:
         self.features = FeatureVocabulary(max_features)

@@ -111,7 +111,7 @@ class LabelVocabulary:
     """
 
     def __init__(
-        self, declared: Iterable[str] = (), bound: int = 1 << 17, new_labels: NewLabels = "error"
+        self, declared: Iterable[str] = (), bound: int = 1 << 20, new_labels: NewLabels = "error"
     ) -> None:
         self.bound = bound
         self.new_labels = new_labels

@@ -9,16 +9,28 @@ import numpy.typing as npt
 
 
 def reliability(
-    scores: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_], last: int | None = None
+    scores: npt.NDArray[np.float64],
+    truth: npt.NDArray[np.bool_],
+    last: int | None = None,
+    candidates: npt.NDArray[np.bool_] | None = None,
 ) -> dict[str, float]:
-    """The measures of probabilities over all events, or the last few; (n, L), NaN = no score."""
+    """The measures of probabilities over all events, or the last few; (n, L), NaN = no score.
+
+    Of sparse predictions `candidates` says which labels were looked at.
+    """
     pairs: list[tuple[float, bool, float]] = []
     events = range(len(scores))
     for event in events if last is None else events[-last:]:
         for label in range(scores.shape[1]):
-            if not math.isnan(scores[event, label]):
+            missed = (
+                candidates is not None
+                and not candidates[event, label]
+                and bool(truth[event, label])
+                and bool(truth[:event, label].any())
+            )
+            if missed or not math.isnan(scores[event, label]):
                 prior = (truth[:event, label].sum() + 0.5) / (event + 1)
-                p = min(1.0, max(0.0, float(scores[event, label])))
+                p = 0.0 if missed else min(1.0, max(0.0, float(scores[event, label])))
                 pairs.append((p, bool(truth[event, label]), float(prior)))
     likely = [pair for pair in pairs if pair[0] >= 0.1]
     return {

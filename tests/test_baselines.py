@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from hypothesis import strategies as st
 
 from ihomer.connectors.base import Source
 from ihomer.connectors.uri import open_sources
-from ihomer.instances import Encoder, Event, Row
-from ihomer.learners.base import Predictions
-from ihomer.learners.baselines import BASELINES, MajoritySet, make_baseline
+from ihomer.instances import Batch, Encoder, Event, Row
+from ihomer.learners import baselines
+from ihomer.learners.base import Predictions, SparsePredictions, StreamLearner
+from ihomer.learners.baselines import BASELINES, Majority, MajoritySet, make_baseline
 from ihomer.stream.measures import Measures
 from tests.data import data_dir
+from tests.predicted import assert_identical
 
 LabelSets = list[list[str] | None]
 
@@ -30,7 +33,13 @@ def events(label_sets: LabelSets) -> list[Event]:
 
 def run(name: str, label_sets: LabelSets) -> tuple[Predictions, Encoder]:
     encoder = Encoder()
-    return make_baseline(name, encoder).predict_learn(encoder.encode(events(label_sets))), encoder
+    return dense(make_baseline(name, encoder), encoder.encode(events(label_sets))), encoder
+
+
+def dense(baseline: StreamLearner, batch: Batch) -> Predictions:
+    found = baseline.predict_learn(batch)
+    assert isinstance(found, Predictions)
+    return found
 
 
 def predicted(name: str, label_sets: LabelSets) -> list[set[str]]:
@@ -137,7 +146,7 @@ def test_baselines_are_their_definitions_however_cut(sets: LabelSets, name: str,
     baseline = make_baseline(name, encoder)
     found: list[set[str]] = []
     for part in (events(sets[:cut]), events(sets[cut:])):
-        on = baseline.predict_learn(encoder.encode(part)).on
+        on = dense(baseline, encoder.encode(part)).on
         found += [{encoder.labels.name(int(i)) for i in np.flatnonzero(row)} for row in on]
     past: list[frozenset[str]] = []
     for on_now, mine in zip(sets, found, strict=True):
@@ -152,7 +161,7 @@ def test_many_labels_and_a_vocabulary_that_is_older_than_the_baseline(name: str)
     encoder.encode(events([[f"label {i}" for i in range(100)]]))
     baseline = make_baseline(name, encoder)
     for _ in range(3):
-        found = baseline.predict_learn(encoder.encode(events([["label 3"], ["label 3"]])))
+        found = dense(baseline, encoder.encode(events([["label 3"], ["label 3"]])))
     assert found.on.shape == found.scores.shape == (2, 100)
     assert np.flatnonzero(found.on[-1]).tolist() == [encoder.labels.get("label 3")]
 
@@ -162,13 +171,97 @@ def test_the_number_of_sets_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder()
     baseline: Any = make_baseline("majority-set", encoder)
     sets: LabelSets = [["often"], ["often"], ["often"], *([f"rare {t}"] for t in range(200))]
-    found = baseline.predict_learn(encoder.encode(events(sets)))
+    found = dense(baseline, encoder.encode(events(sets)))
     assert len(baseline._counts) <= 10
     often = encoder.labels.get("often")
     assert found.on[3:, often].all()
     # What was counted last is still there when it becomes frequent.
-    later = baseline.predict_learn(encoder.encode(events([["rare 199"]] * 5)))
+    later = dense(baseline, encoder.encode(events([["rare 199"]] * 5)))
     assert later.on[-1, encoder.labels.get("rare 199")]
+
+
+# Of many labels.
+
+
+class Ranked(NamedTuple):
+    names: list[str]
+    scores: list[float]
+    on: set[str]
+
+
+def ranked(found: SparsePredictions, encoder: Encoder) -> list[Ranked]:
+    rows = []
+    for start, stop in pairwise(found.indptr.tolist()):
+        names = [encoder.labels.name(i) for i in found.labels[start:stop].tolist()]
+        on = {name for name, yes in zip(names, found.on[start:stop], strict=True) if yes}
+        rows.append(Ranked(names, found.scores[start:stop].tolist(), on))
+    return rows
+
+
+def candidates_by_definition(name: str, past: list[frozenset[str]]) -> list[tuple[float, str]]:
+    """Minus the score and the name of each, sorted; at least two of the most frequent labels."""
+    if not past:
+        return []
+    if name != "majority":
+        return sorted((-1.0, label) for label in by_definition(name, past))
+    counts = Counter(label for on in past for label in on)
+    order = sorted((-count / len(past), label) for label, count in counts.items())
+    return order[: max(2, sum(rate < -0.5 for rate, _ in order))]
+
+
+@given(some_sets, st.sampled_from(BASELINES), st.integers(0, 30), st.integers(0, 3))
+def test_candidates_are_their_definitions_however_cut(
+    sets: LabelSets, name: str, cut: int, many: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "MANY", many)
+        patch.setattr(Majority, "SHOWN", 2)
+        encoder = Encoder()
+        baseline = make_baseline(name, encoder)
+        whole = Measures()
+        past: list[frozenset[str]] = []
+        known: set[str] = set()
+        parts = [events(sets[:cut]), events(sets[cut:])]
+        for part in parts:
+            batch = encoder.encode(part)
+            found = baseline.predict_learn(batch)
+            whole.update_batch(batch, found)
+            rows = ranked(found, encoder) if isinstance(found, SparsePredictions) else None
+            assert (rows is not None) == bool((batch.known[: len(batch)] > many).any())
+            for t, event in enumerate(part):
+                if rows is not None and len(known) > many:
+                    wanted = candidates_by_definition(name, past)
+                    pairs = zip(rows[t].scores, rows[t].names, strict=True)
+                    least = [(-score, label) for score, label in pairs]
+                    # More of them may be shown where once more were predicted on.
+                    assert least[: len(wanted)] == wanted
+                    assert least == sorted(least)
+                elif rows is not None:
+                    assert set(rows[t].names) == (known if past else set())
+                if rows is not None:
+                    assert rows[t].on == by_definition(name, past)
+                if event.on is not None:
+                    past.append(frozenset(event.on))
+                    known.update(event.on)
+        # The same figures from one batch.
+        again = Encoder()
+        batch, measures = again.encode(events(sets)), Measures()
+        measures.update_batch(batch, make_baseline(name, again).predict_learn(batch))
+        assert_identical(measures.result(), whole.result())
+
+
+def test_a_majority_of_very_many_labels_is_predicted() -> None:
+    encoder = Encoder()
+    baseline = make_baseline("majority", encoder)
+    often = [f"often {i:03d}" for i in range(200)]
+    sets: LabelSets = [[*often, *(f"{t} {i}" for i in range(2500))] for t in range(3)]
+    batch = encoder.encode(events([*sets, *[["late"]] * 5]))
+    found = baseline.predict_learn(batch)
+    assert isinstance(found, SparsePredictions)
+    rows = ranked(found, encoder)
+    assert [len(row.on) for row in rows] == [0, 2700, 200, 200, 200, 200, 0, 1]
+    assert rows[3].names[:200] == often
+    assert rows[7].scores[0] == pytest.approx(4 / 7)
 
 
 # Against the known figures.

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from bench import recovery
 from ihomer.instances import Encoder, Event
-from ihomer.learners.base import Predictions
+from ihomer.learners.base import Predictions, SparsePredictions
 
 
 def f1_of_sets(truth: set[str], predicted: set[str]) -> float:
@@ -31,6 +31,17 @@ def test_example_f1_is_the_mean_of_the_definition(
     batch = encoder.encode([Event(i, {}, sorted(labels)) for i, labels in enumerate(sets)])
     on = data.draw(arrays(np.bool_, (n, n_labels)))
     found = recovery.example_f1(batch, Predictions(on, np.zeros(on.shape), np.zeros(n, np.int64)))
+    candidates = on | data.draw(arrays(np.bool_, (n, n_labels)))
+    rows, labels = np.nonzero(candidates)
+    sparse = SparsePredictions(
+        n_labels,
+        np.concatenate([[0], np.cumsum(candidates.sum(axis=1))]),
+        labels.astype(np.int32),
+        np.zeros(len(rows)),
+        on[rows, labels],
+        np.zeros(n, np.int64),
+    )
+    assert recovery.example_f1(batch, sparse).tolist() == found.tolist()
     predicted = [{name for name, state in zip(names, row, strict=True) if state} for row in on]
     assert found.tolist() == pytest.approx(
         [f1_of_sets(y, p) for y, p in zip(sets, predicted, strict=True)]

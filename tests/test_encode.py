@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ihomer.connectors.base import Message, Record
 from ihomer.errors import UsageError
 from ihomer.instances import Event
-from ihomer.learners.base import Predictions
+from ihomer.learners.base import Predictions, SparsePredictions
 from ihomer.stream.encode import encode_predictions
 from ihomer.stream.schemas import load_schema
 from ihomer.vocabulary import LabelVocabulary
@@ -42,8 +42,8 @@ def encode(
             np.array(scores, dtype=np.float64).reshape(shape),
             np.arange(n),
         ),
-        labels.names(),
-        labels.ranks(),
+        labels.name,
+        labels.ranks,
         "1.2.3",
         top_k,
     )
@@ -57,8 +57,8 @@ def test_a_prediction_in_full() -> None:
         Predictions(
             np.array([[True, True, False]]), np.array([[0.75, 0.5, math.nan]]), np.array([5120])
         ),
-        labels.names(),
-        labels.ranks(),
+        labels.name,
+        labels.ranks,
         "1.2.3",
     )
     assert message.value is not None
@@ -112,6 +112,45 @@ def test_labels_and_scores_equal_their_definition_and_satisfy_the_schema(
         assert (body["labels"], body["scores"]) == expected
         assert body["model"]["events"] == t
         VALID.validate(body)
+
+
+@given(st.data())
+def test_candidates_are_written_as_the_same_labels_in_dense_rows(data: st.DataObject) -> None:
+    names = data.draw(st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=15))
+    labels = vocabulary(names)
+    n = data.draw(st.integers(0, 4))
+    score = st.sampled_from([0.0, 0.25, 0.5, 1.0, math.nan, math.inf])
+    shape = (n, len(names))
+    scores, on = np.full(shape, math.nan), np.zeros(shape, dtype=np.bool_)
+    ids: list[int] = []
+    indptr = [0]
+    for t in range(n):
+        some = data.draw(
+            st.lists(st.sampled_from(range(len(names))), unique=True) if names else st.just([])
+        )
+        for i in some:
+            scores[t, i], on[t, i] = data.draw(score), data.draw(st.booleans())
+        rank = {i: math.inf if math.isnan(scores[t, i]) else -scores[t, i] for i in some}
+        ids += sorted(some, key=lambda i: (rank[i], names[i]))
+        indptr.append(len(ids))
+    rows = np.repeat(np.arange(n), np.diff(indptr))
+    top_k = data.draw(st.integers(0, 12))
+    records = [Record(b"", "topic", 0, t) for t in range(n)]
+    events = [Event(t, {}) for t in range(n)]
+    sparse = SparsePredictions(
+        len(names),
+        np.array(indptr, dtype=np.int64),
+        np.array(ids, dtype=np.int32),
+        scores[rows, ids],
+        on[rows, ids],
+        np.arange(n),
+    )
+    dense = Predictions(on, scores, np.arange(n))
+    written = [
+        encode_predictions(records, events, each, labels.name, labels.ranks, "1", top_k)
+        for each in (sparse, dense)
+    ]
+    assert written[0] == written[1]
 
 
 def test_many_labels_keep_all_digits_and_the_highest_ten() -> None:

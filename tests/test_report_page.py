@@ -290,6 +290,26 @@ def test_the_terminal_compares() -> None:
     assert "below -0.01: 0 of 1" in text
 
 
+def test_the_terminal_shows_more_of_many_labels() -> None:
+    file = io.StringIO()
+    figures = {"precision_at_1": 0.75, "psp_at_1": 0.5, "coverage_error": 1234.0}
+    cells = [
+        Cell("delicious", "ihomer", 1, events=9, labels=983, measures=figures),
+        Cell("delicious", "knn", 1, status="failed", reason="why"),
+        Cell("flags", "ihomer", 1, events=9, labels=7, measures=figures),
+    ]
+    print_accuracy(cells, Console(file=file, width=150, no_color=True), Reference())
+    text = file.getvalue().split("Streams of more than 100 labels")[1]
+    assert "PSP@1" in text
+    assert "coverage err." in text
+    lines = [line.split() for line in text.splitlines()]
+    shown = [line for line in lines if line[:2] == ["delicious", "ihomer"]]
+    assert shown == [
+        ["delicious", "ihomer", *["0.75", "–", "–", "0.5", "–", "–", "1234", "–", "–"]]
+    ]
+    assert not any(line[:1] == ["flags"] for line in lines)
+
+
 def test_the_terminal_compares_speed() -> None:
     file = io.StringIO()
     console = Console(file=file, width=150, no_color=True)

@@ -74,7 +74,7 @@ def test_defaults() -> None:
         "threads": 1,
         "max_memory_mb": 512,
         "max_features": 65_536,
-        "max_labels": 10_000,
+        "max_labels": 1 << 20,
         "new_labels": "error",
         "seed": 0,
         "delivery": "at-least-once",

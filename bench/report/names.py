@@ -78,10 +78,30 @@ _MEASURES = {
             "ECE from .1",
             lower=True,
         ),
+        Measure("coverage_error", "Coverage error", "coverage err.", lower=True),
     )
 }
 # What every run is judged by; MLHAT's re-run has exactly these.
 MAIN_MEASURES = ("subset_accuracy", "hamming_loss", "micro_f1", "macro_f1", "example_f1")
+# What a stream of more than `MANY_LABELS` labels is judged by, too.
+MANY_MEASURES = (
+    "precision_at_1",
+    "precision_at_3",
+    "precision_at_5",
+    "psp_at_1",
+    "psp_at_3",
+    "psp_at_5",
+    "coverage_error",
+    "coverage_at_1",
+    "coverage_at_5",
+)
+MANY_LABELS = 100
+_AT_K = {
+    "precision_at_": "P@",
+    "ndcg_at_": "nDCG@",
+    "psp_at_": "PSP@",
+    "coverage_at_": "Coverage@",
+}
 # Counts that `Measures.result` returns beside the measures.
 _COUNTS = (
     "events",
@@ -104,7 +124,7 @@ def measure(key: str) -> Measure:
     found = _MEASURES.get(key)
     if found is not None:
         return found
-    for prefix, title in (("precision_at_", "P@"), ("ndcg_at_", "nDCG@")):
+    for prefix, title in _AT_K.items():
         if key.startswith(prefix):
             name = title + key.removeprefix(prefix)
             return Measure(key, name, name)

@@ -17,7 +17,17 @@ from rich.text import Text
 from bench.report.deficits import ACCEPTED, Deficit, deficits
 from bench.report.groups import Group, Groups, Row, group, learners_of, rows_of
 from bench.report.headline import BETTER_BASELINE, Headline, better_baseline, headline
-from bench.report.names import MAIN_MEASURES, MLHAT, PEER, best, better, is_baseline, measure
+from bench.report.names import (
+    MAIN_MEASURES,
+    MANY_LABELS,
+    MANY_MEASURES,
+    MLHAT,
+    PEER,
+    best,
+    better,
+    is_baseline,
+    measure,
+)
 from bench.report.reference import Reference
 from bench.results import Cell
 
@@ -67,6 +77,7 @@ def print_accuracy(
             table.add_row(*line)
         table.add_section()
     console.print(table)
+    _print_many_labels(groups, console)
     _print_reasons(groups, console)
     _print_headline(headline(groups, known), console)
     _print_deficits(deficits(groups, reference), console)
@@ -209,6 +220,27 @@ def _print_deficits(found: Sequence[Deficit], console: Console) -> None:
     title = "Worst against the best of MLHAT, no-change and majority"
     console.print(Text(title, style="bold"))
     console.print(table)
+
+
+def _print_many_labels(groups: Groups, console: Console) -> None:
+    """What ranks the labels, of the streams that have many of them."""
+    table = _table("stream", "learner", *(_head(key) for key in MANY_MEASURES))
+    for row in rows_of(groups):
+        learners = [name for name in learners_of(groups) if (row, name) in groups]
+        done = {n: groups[row, n] for n in learners if groups[row, n].done}
+        if max((found.done[0].labels for found in done.values()), default=0) <= MANY_LABELS:
+            continue
+        for i, (learner, found) in enumerate(done.items()):
+            line = [Text(row.title if i == 0 else ""), Text(learner)]
+            for key in MANY_MEASURES:
+                figure = found.figure(key)
+                line.append(Text("–" if figure is None else f"{figure.mean:.4g}"))
+            table.add_row(*line)
+        table.add_section()
+    if table.row_count:
+        console.print()
+        console.print(Text(f"Streams of more than {MANY_LABELS} labels", style="bold"))
+        console.print(table)
 
 
 def _why(found: Group) -> str:

@@ -33,6 +33,10 @@ class Predictions:
     scores: FloatArray
     events: npt.NDArray[np.int64]
 
+    def slice(self, start: int, stop: int) -> Predictions:
+        """Events `start` to `stop` (exclusive), sharing the arrays."""
+        return Predictions(self.on[start:stop], self.scores[start:stop], self.events[start:stop])
+
 
 @dataclass(frozen=True, slots=True)
 class SparsePredictions:
@@ -49,7 +53,7 @@ class SparsePredictions:
     labels
         int32 (candidates,): ids, the best scores first; among equal ones by name.
     scores
-        float64 (candidates,): probabilities.
+        float64 (candidates,): probabilities (baselines: indicators or rates).
     on
         bool (candidates,): the predicted label sets.
     events
@@ -63,6 +67,18 @@ class SparsePredictions:
     on: BoolArray
     events: npt.NDArray[np.int64]
 
+    def slice(self, start: int, stop: int) -> SparsePredictions:
+        """Events `start` to `stop` (exclusive), sharing the arrays."""
+        first, last = self.indptr[start], self.indptr[stop]
+        return SparsePredictions(
+            self.n_labels,
+            self.indptr[start : stop + 1] - first,
+            self.labels[first:last],
+            self.scores[first:last],
+            self.on[first:last],
+            self.events[start:stop],
+        )
+
 
 class StreamLearner(Protocol):
     """A learner that reads batches over the ids of an `Encoder`."""
@@ -72,7 +88,7 @@ class StreamLearner(Protocol):
         """Owner of the names behind the batch's ids."""
         ...
 
-    def predict_learn(self, batch: Batch) -> Predictions:
+    def predict_learn(self, batch: Batch) -> Predictions | SparsePredictions:
         """Predict, then learn each event of `batch` in order.
 
         The result does not depend on how a stream is cut into batches. Unlabelled events are

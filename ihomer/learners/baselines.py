@@ -1,18 +1,25 @@
 """What needs no features: no-change, majority, majority-set. They stand in every table.
 
-They are learners like any other, over the same batches as IHomer.
+They are learners like any other, over the same batches as IHomer. As long as `MANY` labels are
+known or fewer, each has a score; with more, only those that matter are looked at, and an event
+takes the same time however many labels there are. Which of the two it is depends on the labels
+that are known at the event, not on the batch.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from array import array
+from bisect import bisect_left
+from typing import TypeAlias
 
 import numpy as np
 
-from ihomer.instances import Batch, BoolArray, Encoder, FloatArray, IntArray
-from ihomer.learners.base import Predictions, StreamLearner
+from ihomer.instances import Batch, BoolArray, Encoder, FloatArray, IntArray, OffsetArray
+from ihomer.learners.base import Predictions, SparsePredictions, StreamLearner
 
 BASELINES = ("no-change", "majority", "majority-set")
+MANY = 4096
 
 
 def make_baseline(name: str, encoder: Encoder) -> StreamLearner:
@@ -25,6 +32,10 @@ def make_baseline(name: str, encoder: Encoder) -> StreamLearner:
     return classes[name](encoder)
 
 
+# Ids and scores, the best first, among equals by name; how many of the first are predicted on.
+_Ranked: TypeAlias = tuple[list[int], list[float], int]
+
+
 class _Baseline(ABC):
     """The loop that the three share: predict, then learn."""
 
@@ -32,20 +43,63 @@ class _Baseline(ABC):
         self.encoder = encoder
         self.n_learned = 0
 
-    def predict_learn(self, batch: Batch) -> Predictions:
-        """See `StreamLearner.predict_learn`."""
+    def predict_learn(self, batch: Batch) -> Predictions | SparsePredictions:
+        """See `StreamLearner.predict_learn`; sparse if an event knows more than `MANY` labels."""
+        events = np.cumsum(batch.labelled, dtype=np.int64) - batch.labelled + self.n_learned
+        known = batch.known[: len(batch)].tolist()
+        if max(known, default=0) > MANY:
+            return self._sparse(batch, known, events)
         shape = (len(batch), batch.n_labels)
         on, scores = np.zeros(shape, dtype=np.bool_), np.full(shape, np.nan)
-        events = np.empty(len(batch), dtype=np.int64)
         for t in range(len(batch)):
-            known = int(batch.known[t])
-            events[t] = self.n_learned
             if self.n_learned:
-                self._predict(on[t, :known], scores[t, :known])
-            if batch.labelled[t]:
-                self._learn(batch.y_indices[batch.y_indptr[t] : batch.y_indptr[t + 1]])
-                self.n_learned += 1
+                self._predict(on[t, : known[t]], scores[t, : known[t]])
+            self._learn_event(batch, t)
         return Predictions(on, scores, events)
+
+    def _sparse(self, batch: Batch, known: list[int], events: OffsetArray) -> SparsePredictions:
+        indptr = np.zeros(len(batch) + 1, dtype=np.int64)
+        ids: list[int] = []
+        scores: list[float] = []
+        on: list[bool] = []
+        for t in range(len(batch)):
+            if self.n_learned:
+                find = self._candidates if known[t] > MANY else self._all
+                found, their_scores, n_on = find(known[t])
+                ids += found
+                scores += their_scores
+                on += [True] * n_on + [False] * (len(found) - n_on)
+            indptr[t + 1] = len(ids)
+            self._learn_event(batch, t)
+        return SparsePredictions(
+            batch.n_labels,
+            indptr,
+            np.array(ids, dtype=np.int32),
+            np.array(scores, dtype=np.float64),
+            np.array(on, dtype=np.bool_),
+            events,
+        )
+
+    def _learn_event(self, batch: Batch, t: int) -> None:
+        if batch.labelled[t]:
+            self._learn(batch.y_indices[batch.y_indptr[t] : batch.y_indptr[t + 1]])
+            self.n_learned += 1
+
+    def _all(self, known: int) -> _Ranked:
+        """All labels known as candidates."""
+        on, scores = np.zeros(known, dtype=np.bool_), np.zeros(known)
+        self._predict(on, scores)
+        order = np.lexsort((self.encoder.labels.ranks()[:known], -scores))
+        return order.tolist(), scores[order].tolist(), int(on.sum())
+
+    def _by_name(self, ids: IntArray) -> _Ranked:
+        """These labels with a score of 1 as candidates."""
+        ranked = sorted(ids.tolist(), key=self.encoder.labels.name)
+        return ranked, [1.0] * len(ranked), len(ranked)
+
+    @abstractmethod
+    def _candidates(self, known: int) -> _Ranked:
+        """The labels that matter among those known by now."""
 
     @abstractmethod
     def _predict(self, on: BoolArray, scores: FloatArray) -> None:
@@ -67,31 +121,85 @@ class NoChange(_Baseline):
         on[self._last] = True
         scores[:] = on
 
+    def _candidates(self, known: int) -> _Ranked:
+        del known
+        return self._by_name(self._last)
+
     def _learn(self, positives: IntArray) -> None:
         self._last = positives.copy()
 
 
 class Majority(_Baseline):
-    """Predicts each label that was on in more than half of the events; scores are those rates."""
+    """Predicts each label that was on in more than half of the events; scores are those rates.
+
+    Candidates are the `SHOWN` most frequent labels, or more where all of these are predicted on.
+    """
+
+    SHOWN = 32
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__(encoder)
-        self._counts = np.zeros(16)
+        self._counts = array("q")  # of single numbers faster than numpy's
+        self._shown = 0  # that many of the most frequent are kept in order; 0: not yet
+        self._top: list[tuple[int, str]] = []  # minus the count, and the name; ascending
+        self._top_ids: list[int] = []
 
     def _predict(self, on: BoolArray, scores: FloatArray) -> None:
         self._make_room(len(on))
-        counts = self._counts[: len(on)]
-        on[:] = 2.0 * counts > self.n_learned
+        counts = np.frombuffer(self._counts, dtype=np.int64)[: len(on)]
+        on[:] = 2 * counts > self.n_learned
         scores[:] = counts / self.n_learned
 
+    def _candidates(self, known: int) -> _Ranked:
+        del known
+        if not self._shown:
+            self._shown = self.SHOWN
+            self._rank()
+        n = self.n_learned
+        while len(self._top) == self._shown and -2 * self._top[-1][0] > n:
+            self._shown *= 2
+            self._rank()
+        n_on = bisect_left(self._top, (-(n // 2), ""))
+        return self._top_ids, [count / -n for count, _ in self._top], n_on
+
     def _learn(self, positives: IntArray) -> None:
-        if len(positives):
-            self._make_room(int(positives[-1]) + 1)
-        self._counts[positives] += 1.0
+        ids, counts = positives.tolist(), self._counts
+        if ids:
+            self._make_room(ids[-1] + 1)
+        for label in ids:
+            counts[label] += 1
+            if self._shown:
+                self._move_up(label, counts[label])
+
+    def _move_up(self, label: int, count: int) -> None:
+        """Put `label` where its count, one more than before, says."""
+        top, ids = self._top, self._top_ids
+        if len(ids) == self._shown and count < -top[-1][0]:
+            return
+        name = self.encoder.labels.name(label)
+        place = bisect_left(top, (1 - count, name))
+        if place < len(top) and ids[place] == label:
+            del top[place], ids[place]
+        place = bisect_left(top, (-count, name))
+        top.insert(place, (-count, name))
+        ids.insert(place, label)
+        del top[self._shown :], ids[self._shown :]
+
+    def _rank(self) -> None:
+        """Find the most frequent labels among all."""
+        counts = np.frombuffer(self._counts, dtype=np.int64)
+        seen = np.flatnonzero(counts)
+        if len(seen) > self._shown:
+            least = np.partition(counts[seen], -self._shown)[-self._shown]
+            seen = seen[counts[seen] >= least]
+        name = self.encoder.labels.name
+        ranked = sorted((-int(counts[i]), name(i), i) for i in seen.tolist())
+        self._top = [entry[:2] for entry in ranked[: self._shown]]
+        self._top_ids = [entry[2] for entry in ranked[: self._shown]]
 
     def _make_room(self, labels: int) -> None:
         if labels > len(self._counts):
-            self._counts = np.concatenate([self._counts, np.zeros(labels)])
+            self._counts.frombytes(bytes(8 * labels))
 
 
 class MajoritySet(_Baseline):
@@ -112,6 +220,10 @@ class MajoritySet(_Baseline):
     def _predict(self, on: BoolArray, scores: FloatArray) -> None:
         on[list(self._best)] = True
         scores[:] = on
+
+    def _candidates(self, known: int) -> _Ranked:
+        del known
+        return self._by_name(np.array(self._best, dtype=np.int32))
 
     def _learn(self, positives: IntArray) -> None:
         labels = tuple(int(i) for i in positives)

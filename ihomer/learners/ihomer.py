@@ -103,7 +103,7 @@ class IHomer(base.MultiLabelClassifier):
         max_memory_mb: float = 512.0,
         labels: Sequence[str] | None = None,
         max_features: int = 1 << 16,
-        max_labels: int = 10_000,
+        max_labels: int = 1 << 20,
         new_labels: NewLabels = "error",
         seed: int = 0,
     ) -> None:

@@ -14,7 +14,7 @@ from ihomer.connectors.memory import MemorySink
 from ihomer.connectors.uri import open_sink, parse_uri, same_file
 from ihomer.errors import UsageError
 from ihomer.instances import Event
-from ihomer.learners.base import Predictions
+from ihomer.learners.base import Predictions, SparsePredictions
 from ihomer.learners.baselines import make_baseline
 from ihomer.learners.ihomer import IHomer
 from ihomer.learners.warm import PARTS, WHOLE
@@ -25,6 +25,7 @@ from ihomer.stream.encode import encode_predictions
 from ihomer.stream.measures import Measures
 from ihomer.stream.processor import Processor
 from ihomer.stream.settings import Settings
+from ihomer.vocabulary import LabelVocabulary
 from ihomer.warm import Part, Progress
 
 
@@ -132,10 +133,15 @@ def warm_up(progress: Progress = lambda *_: None, processes: int | None = None) 
 
 def _run_measures() -> None:
     on, scores = np.zeros((1, 2), dtype=np.bool_), np.zeros((1, 2))
-    none = np.zeros(2, dtype=np.int32)
-    Measures().update(on, scores, np.array([0, 1]), none[:1], ~on[:, 0])
-    predictions = Predictions(on[:0], scores[:0], np.zeros(0, dtype=np.int64))
-    encode_predictions([], [], predictions, ["x", "y"], none, "")
+    some = np.zeros(1, dtype=np.int32)
+    ends, labelled = np.array([0, 1]), np.ones(1, dtype=np.bool_)
+    events = np.zeros(1, dtype=np.int64)
+    Measures().update(on, scores, ends, some, labelled)
+    sparse = SparsePredictions(2, ends, some, scores[0, :1], on[0, :1], events)
+    Measures().update_sparse(sparse, ends, some, labelled)
+    predictions = Predictions(on[:0], scores[:0], events[:0])
+    labels = LabelVocabulary()
+    encode_predictions([], [], predictions, labels.name, labels.ranks, "")
 
 
 def _run_processor() -> None:

@@ -1,6 +1,6 @@
 """Predictions to messages: one JSON object per event, with its origin in the headers.
 
-In: the records and events of a batch and the learner's `Predictions` over label ids. Out: a
+In: the records and events of a batch and the learner's predictions over label ids. Out: a
 `Message` per event, in order. It is here so that the daemon and a replay write the same bytes.
 
 A prediction reads (``schemas/prediction.schema.json``)::
@@ -14,8 +14,9 @@ timestamp, so that the same events give the same bytes again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 import orjson
@@ -24,17 +25,20 @@ from ihomer.connectors.base import Message, Record
 from ihomer.errors import UsageError
 from ihomer.instances import BoolArray, Event, FloatArray, IntArray
 from ihomer.jit import kernel
-from ihomer.learners.base import Predictions
+from ihomer.learners.base import Predictions, SparsePredictions
 
 TOP_K = 10
+
+# Names of the labels that are on, and names with scores.
+_Found: TypeAlias = tuple[list[str], list[tuple[str, float]]]
 
 
 def encode_predictions(
     records: Sequence[Record],
     events: Sequence[Event],
-    predictions: Predictions,
-    names: Sequence[str],
-    ranks: IntArray,
+    predictions: Predictions | SparsePredictions,
+    name: Callable[[int], str],
+    ranks: Callable[[], IntArray],
     version: str,
     top_k: int = TOP_K,
 ) -> list[Message]:
@@ -47,11 +51,12 @@ def encode_predictions(
     records, events
         Of the batch, in its order, n each. A record gives the key, the timestamp and the origin.
     predictions
-        `on` and `scores` of shape (n, L).
-    names
-        Label names by id, at least L (`LabelVocabulary.names`).
+        Of n events. Of sparse ones nothing but candidates is touched.
+    name
+        Gives the name of an id (`LabelVocabulary.name`).
     ranks
-        int32, at least L: place of each id's name in sorted order (`LabelVocabulary.ranks`).
+        Gives the place of each id's name in sorted order, int32, one for each label or more
+        (`LabelVocabulary.ranks`); dense predictions ask for it.
     version
         Of the model, written as it is.
     top_k
@@ -66,28 +71,18 @@ def encode_predictions(
     """
     if top_k < 0:
         raise UsageError(f"top_k: found {top_k}, accepted: 0 or more")
-    n_labels = predictions.on.shape[1]
-    ranks = np.ascontiguousarray(ranks[:n_labels], dtype=np.int32)
-    top_ids, top_scores, counts = _top(
-        np.ascontiguousarray(predictions.scores, dtype=np.float64), ranks, min(top_k, n_labels)
-    )
-    on_ids, on_ends = _sorted_by_name(predictions.on, ranks)
+    if isinstance(predictions, SparsePredictions):
+        found = _in_sparse(predictions, name, top_k)
+    else:
+        found = _in_dense(predictions, name, ranks(), top_k)
     messages: list[Message] = []
-    start = 0
-    for record, event, ids, scores, count, end, learned in zip(
-        records,
-        events,
-        top_ids.tolist(),
-        top_scores.tolist(),
-        counts.tolist(),
-        on_ends,
-        predictions.events.tolist(),
-        strict=True,
+    for record, event, (labels, scores), learned in zip(
+        records, events, found, predictions.events.tolist(), strict=True
     ):
         body: dict[str, Any] = {
             "id": event.id,
-            "labels": [names[i] for i in on_ids[start:end]],
-            "scores": [(names[ids[j]], scores[j]) for j in range(count)],
+            "labels": labels,
+            "scores": scores,
             "model": {"version": version, "events": learned},
         }
         if event.ts is not None:
@@ -100,8 +95,43 @@ def encode_predictions(
         messages.append(
             Message(orjson.dumps(body), record.key, headers, record.timestamp, record.partition)
         )
-        start = end
     return messages
+
+
+def _in_sparse(
+    predictions: SparsePredictions, name: Callable[[int], str], top_k: int
+) -> list[_Found]:
+    """What is written of each event; candidates come in the order in which they are written."""
+    found: list[_Found] = []
+    for start, stop in pairwise(predictions.indptr.tolist()):
+        scores = predictions.scores[start:stop]
+        ids = predictions.labels[start:stop]
+        on = ids[predictions.on[start:stop]]
+        best = np.flatnonzero(np.isfinite(scores))[:top_k]
+        pairs = zip(ids[best].tolist(), scores[best].tolist(), strict=True)
+        found.append((sorted(map(name, on.tolist())), [(name(i), score) for i, score in pairs]))
+    return found
+
+
+def _in_dense(
+    predictions: Predictions, name: Callable[[int], str], ranks: IntArray, top_k: int
+) -> list[_Found]:
+    """What is written of each event."""
+    found: list[_Found] = []
+    n_labels = predictions.on.shape[1]
+    ranks = np.ascontiguousarray(ranks[:n_labels], dtype=np.int32)
+    top_ids, top_scores, counts = _top(
+        np.ascontiguousarray(predictions.scores, dtype=np.float64), ranks, min(top_k, n_labels)
+    )
+    on_ids, on_ends = _sorted_by_name(predictions.on, ranks)
+    start = 0
+    for ids, scores, count, end in zip(
+        top_ids.tolist(), top_scores.tolist(), counts.tolist(), on_ends, strict=True
+    ):
+        labels = list(map(name, on_ids[start:end]))
+        found.append((labels, [(name(ids[j]), scores[j]) for j in range(count)]))
+        start = end
+    return found
 
 
 def _sorted_by_name(on: BoolArray, ranks: IntArray) -> tuple[list[int], list[int]]:

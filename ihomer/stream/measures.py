@@ -11,30 +11,15 @@ score and was not true. How the number of labels enters only at the end: `ihomer
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
 import numpy as np
 
 from ihomer.errors import UsageError
 from ihomer.instances import Batch, BoolArray, FloatArray, IntArray, OffsetArray
-from ihomer.learners.base import Predictions
+from ihomer.learners.base import Predictions, SparsePredictions
+from ihomer.stream import ranking
 from ihomer.stream import tally as t
-from ihomer.stream.reliability import calibration_error
-
-
-class _Totals(NamedTuple):
-    """Counts and sums over some events, whichever they are."""
-
-    events: int
-    exact: int
-    empty: int
-    pairs: int
-    likely: int
-    sums: list[float]
-    labels: OffsetArray  # int64 (3 room,)
-    by_positives: OffsetArray
-    unscored_top: OffsetArray
+from ihomer.stream.figures import Totals, figures, total_of_all, total_of_last
+from ihomer.stream.rows import Rows, dense_rows, first_bad_truth, sort_rows
 
 
 class Measures:
@@ -72,31 +57,51 @@ class Measures:
     ``calibration_error``,     distance between probability and     NaN
     ``calibration_error_       rate of true pairs in each of 15
     likely``                   bins, mean over the same pairs
+    ``psp_at_k``               weight of the true labels among the  NaN
+                               best k, over the most possible
+    ``coverage_error``         ranks that hold all true labels      NaN
+    ``coverage_at_k``          labels that have ever been true and  NaN
+                               within the best k, among those that
+                               have ever been true
     ========================== ==================================== ==========================
 
-    Those from ``precision_at_k`` to ``average_precision`` are means over the events with true
-    labels. A label without a score ranks below every label with one, tied with the others of its
-    kind. Ties: ``ranking_loss``, ``ndcg_at_k`` and ``average_precision`` are scikit-learn's
-    ``label_ranking_loss``, ``ndcg_score`` and ``label_ranking_average_precision_score``, that is,
-    a tie counts as wrong, as the mean over its orders and as its last rank. ``precision_at_k`` and
-    ``one_error`` take the mean over the orders of a tie, as nDCG does: what a tie broken by lot
-    obtains on average.
+    Those from ``precision_at_k`` to ``average_precision`` and ``coverage_error`` are means over
+    the events with true labels. A label without a score ranks below every label with one, tied
+    with the others of its kind. Ties: ``ranking_loss``, ``ndcg_at_k``, ``average_precision`` and
+    ``coverage_error`` are scikit-learn's ``label_ranking_loss``, ``ndcg_score``,
+    ``label_ranking_average_precision_score`` and ``coverage_error``, that is, a tie counts as
+    wrong, as the mean over its orders, as its last rank and as its last rank. ``precision_at_k``,
+    ``one_error`` and ``psp_at_k`` take the mean over the orders of a tie, as nDCG does: what a tie
+    broken by lot obtains on average; ``coverage_at_k`` takes a tie's last rank.
 
-    The last four look at scores as probabilities, cut to [0, 1]; an (event, label) pair without a
-    score is in none of them. Logarithms are natural, of probabilities no nearer to 0 and 1 than
-    1e-6. ``prior_log_loss`` is what the running priors (n_l + 1/2) / (n + 1) obtain on the same
-    pairs, n_l counting the events with the label among the n scored before. Bins have equal width;
-    ``calibration_error_likely`` is over pairs with a probability of .1 or more.
+    From ``log_loss`` to ``calibration_error_likely`` scores are probabilities, cut to [0, 1]; an
+    (event, label) pair without a score is in none of them. Logarithms are natural, of
+    probabilities no nearer to 0 and 1 than 1e-6. ``prior_log_loss`` is what the running priors
+    (n_l + 1/2) / (n + 1) obtain on the same pairs, n_l counting the events with the label among
+    the n scored before. Bins have equal width; ``calibration_error_likely`` is over pairs with a
+    probability of .1 or more.
+
+    ``psp_at_k`` is propensity-scored precision (Jain, Prabhu, Varma 2016): a true label weighs
+    1 / p_l = 1 + C (n_l + B)^-A with C = (ln n - 1) (B + 1)^A, A = .55, B = 1.5, n_l and n as
+    above, that is, before the event is learned; C = 0 while n < 3. Sums over all events are
+    divided: what was found within k by the most that k labels could have found.
+
+    Sparse predictions give the same figures, bit for bit, where all labels are candidates. Where
+    they are not, a label that is no candidate is off and has no score, with one exception: a true
+    label that is no candidate and has been true before counts as a pair of probability 0 in
+    log-losses and calibration errors, which are over candidates and such labels then. Otherwise
+    it would pay to leave labels out. A label that has never been true before could not be known.
 
     Also returned, as integers: ``events`` (scored), ``events_without_labels`` (left out of the
-    ranking measures), ``labels`` (L), ``scored_pairs`` and ``likely_pairs`` (those of the last
-    four); and ``cardinality``, the mean number of true labels. A mean
-    over nothing at all (no event, no label) is NaN.
+    ranking measures), ``labels`` (L), ``scored_pairs`` and ``likely_pairs`` (those of
+    probabilities); and ``cardinality``, the mean number of true labels. A mean over nothing at all
+    (no event, no label) is NaN.
 
-    Memory: per label 4 counts for the stream, 3 for the window and 2 by number of true labels; per
-    event of the window its counts and figures and one number for each label that is predicted or
-    true. It does not grow with the stream. Label counts are integers and the fractional sums are
-    compensated, so nothing drifts, and no figure depends on how the stream was cut into batches.
+    Memory: per label 28 bytes; per number of true labels of an event 16 bytes; per event of the
+    window its counts and figures and 8 bytes for each label that is predicted or true. It does not
+    grow with the stream. Label counts are integers and the fractional sums are compensated, so
+    nothing drifts, and no figure depends on how the stream was cut into batches. Time: per event
+    what its scores and true labels take, be the labels as many as they may.
 
     Parameters
     ----------
@@ -139,21 +144,20 @@ class Measures:
         self.ks = tuple(ks)
         cuts = np.array(sorted({1, *ks}), dtype=np.int64)  # 1: one-error is made from it
         top = int(cuts[-1])
-        figures = t.FIRST_CUT + 2 * len(cuts)
+        width = t.FIRST_CUT + ranking.BLOCKS * len(cuts) + top
         discounts = np.zeros(top + 1)
         discounts[1:] = np.cumsum(1.0 / np.log2(np.arange(2, top + 2)))
         self._n_labels = 0
         self._tally = t.Tally(
-            counts=np.zeros(7, dtype=np.int64),
-            sums=np.zeros((figures, 2)),
+            counts=np.zeros(t.COUNTS, dtype=np.int64),
+            sums=np.zeros((width, 2)),
             labels=np.zeros(0, dtype=np.int64),
-            seen=np.zeros(0),
+            reached=np.zeros(0, dtype=np.int32),
             by_positives=np.zeros((1, 2), dtype=np.int64),
             unscored_top=np.zeros((top, top + 1), dtype=np.int64),
             recent_rows=np.zeros((window, t.ROW), dtype=np.int64),
-            recent_values=np.zeros((window, figures)),
-            recent_labels=np.zeros(0, dtype=np.int64),
-            ring=np.zeros(window, dtype=np.int32),
+            recent_values=np.zeros((window, width)),
+            ring=np.zeros(window, dtype=np.int64),
             cuts=cuts,
             discounts=discounts,
         )
@@ -165,7 +169,7 @@ class Measures:
 
     @property
     def n_labels(self) -> int:
-        """Number of labels met so far: the most columns that an `update` has had."""
+        """Number of labels met so far: the most that an `update` has had."""
         return self._n_labels
 
     def update(
@@ -198,34 +202,100 @@ class Measures:
         """
         on = np.ascontiguousarray(on, dtype=np.bool_)
         scores = np.ascontiguousarray(scores, dtype=np.float64)
+        n = len(labelled)
+        if on.ndim != 2 or len(on) != n or scores.shape != on.shape:
+            raise UsageError(
+                f"measures: found on {on.shape}, scores {scores.shape}, labelled {labelled.shape},"
+                " accepted: (n, L), (n, L), (n,)"
+            )
+        self._update(dense_rows(on, scores), on.shape[1], y_indptr, y_indices, labelled)
+
+    def update_sparse(
+        self,
+        predictions: SparsePredictions,
+        y_indptr: OffsetArray,
+        y_indices: IntArray,
+        labelled: BoolArray,
+    ) -> None:
+        """Score a batch of n events of which only some labels are looked at.
+
+        Parameters
+        ----------
+        predictions
+            Of n events; the order of an event's candidates plays no role.
+        y_indptr, y_indices, labelled
+            As of `update`.
+
+        Raises
+        ------
+        UsageError
+            As of `update`; or candidates are not compressed sparse rows of distinct ids below
+            `n_labels`. Nothing of the batch is counted then.
+        """
+        given = Rows(
+            np.ascontiguousarray(predictions.indptr, dtype=np.int64),
+            True,
+            np.ascontiguousarray(predictions.labels, dtype=np.int32),
+            np.ascontiguousarray(predictions.on, dtype=np.bool_),
+            np.ascontiguousarray(predictions.scores, dtype=np.float64),
+        )
+        n, size = len(labelled), given.ids.shape
+        if given.indptr.shape != (n + 1,) or given.on.shape != size or given.scores.shape != size:
+            raise UsageError(
+                f"measures: found indptr {given.indptr.shape}, labels {size}, on {given.on.shape},"
+                f" scores {given.scores.shape}, labelled ({n},), accepted: (n + 1,), three of equal"
+                " length, (n,)"
+            )
+        rows = given._replace(
+            ids=np.empty_like(given.ids),
+            on=np.empty_like(given.on),
+            scores=np.empty_like(given.scores),
+        )
+        bad = sort_rows(given, predictions.n_labels, rows)
+        if bad >= 0:
+            raise UsageError(
+                f"measures: the candidates of event {bad} of the batch are not compressed sparse"
+                f" rows of distinct ids below {predictions.n_labels}"
+            )
+        self._update(rows, predictions.n_labels, y_indptr, y_indices, labelled)
+
+    def update_batch(self, batch: Batch, predictions: Predictions | SparsePredictions) -> None:
+        """Score `predictions` against the true labels of `batch`."""
+        truth = (batch.y_indptr, batch.y_indices, batch.labelled)
+        if isinstance(predictions, SparsePredictions):
+            self.update_sparse(predictions, *truth)
+        else:
+            self.update(predictions.on, predictions.scores, *truth)
+
+    def _update(
+        self,
+        rows: Rows,
+        n_labels: int,
+        y_indptr: OffsetArray,
+        y_indices: IntArray,
+        labelled: BoolArray,
+    ) -> None:
         y_indptr = np.ascontiguousarray(y_indptr, dtype=np.int64)
         y_indices = np.ascontiguousarray(y_indices, dtype=np.int32)
         labelled = np.ascontiguousarray(labelled, dtype=np.bool_)
         n = len(labelled)
-        shapes = scores.shape == on.shape and labelled.shape == (n,) and y_indptr.shape == (n + 1,)
-        if on.ndim != 2 or len(on) != n or y_indices.ndim != 1 or not shapes:
+        if labelled.ndim != 1 or y_indptr.shape != (n + 1,) or y_indices.ndim != 1:
             raise UsageError(
-                f"measures: found on {on.shape}, scores {scores.shape}, y_indptr {y_indptr.shape},"
-                f" labelled {labelled.shape}, accepted: (n, L), (n, L), (n + 1,), (n,)"
+                f"measures: found y_indptr {y_indptr.shape}, y_indices {y_indices.shape}, labelled"
+                f" {labelled.shape}, accepted: (n + 1,), (positives,), (n,)"
             )
-        width = on.shape[1]
-        bad = t.first_bad_truth(y_indptr, y_indices, width)
+        bad = first_bad_truth(y_indptr, y_indices, n_labels)
         if bad >= 0:
             raise UsageError(
                 f"measures: the true labels of event {bad} of the batch are not compressed sparse"
-                f" rows of ascending ids below {width}"
+                f" rows of ascending ids below {n_labels}"
             )
-        self._make_room_for_labels(width)
-        done = t.tally_batch(self._tally, on, scores, y_indptr, y_indices, labelled, 0)
+        self._n_labels = max(self._n_labels, n_labels)
+        self._make_room(n_labels, int(np.diff(y_indptr).max(initial=0)))
+        done = t.tally_batch(self._tally, rows, y_indptr, y_indices, labelled, 0)
         while done < n:
             self._grow_ring()
-            done = t.tally_batch(self._tally, on, scores, y_indptr, y_indices, labelled, done)
-
-    def update_batch(self, batch: Batch, predictions: Predictions) -> None:
-        """Score `predictions` against the true labels of `batch`; see `update`."""
-        self.update(
-            predictions.on, predictions.scores, batch.y_indptr, batch.y_indices, batch.labelled
-        )
+            done = t.tally_batch(self._tally, rows, y_indptr, y_indices, labelled, done)
 
     def result(self, n_labels: int | None = None) -> dict[str, float]:
         """All figures over the whole stream.
@@ -246,19 +316,7 @@ class Measures:
         UsageError
             `n_labels` is smaller than the number of labels met.
         """
-        tally = self._tally
-        totals = _Totals(
-            events=self.events,
-            exact=int(tally.counts[t.EXACT]),
-            empty=int(tally.counts[t.EMPTY]),
-            pairs=int(tally.counts[t.PAIRS]),
-            likely=int(tally.counts[t.LIKELY_PAIRS]),
-            sums=tally.sums.sum(axis=1).tolist(),
-            labels=tally.labels,
-            by_positives=tally.by_positives,
-            unscored_top=tally.unscored_top,
-        )
-        return self._figures(totals, n_labels)
+        return self._figures(total_of_all(self._tally), n_labels)
 
     def rolling(self, n_labels: int | None = None) -> dict[str, float]:
         """All figures over the last `window` scored events, or fewer at the start.
@@ -266,157 +324,39 @@ class Measures:
         The parameter, the result and the error are those of `result`; L is the number of labels
         of the stream, not of the window.
         """
-        tally = self._tally
-        events = min(self.events, len(tally.recent_rows))
-        rows = tally.recent_rows[:events]
-        positives = rows[:, t.POSITIVES]
-        by_positives = np.zeros_like(tally.by_positives)
-        np.add.at(by_positives, positives, rows[:, [t.WRONG_PAIRS, t.UNSCORED_POSITIVES]])
-        unscored_top = np.zeros_like(tally.unscored_top)
-        top = len(unscored_top)
-        short = rows[(rows[:, t.SCORED] < top) & (positives > 0)]
-        cells = short[:, t.SCORED], np.minimum(short[:, t.POSITIVES], top)
-        np.add.at(unscored_top, cells, short[:, t.UNSCORED_POSITIVES])
-        exact = (rows[:, t.HITS] == rows[:, t.PREDICTED]) & (rows[:, t.HITS] == positives)
-        totals = _Totals(
-            events=events,
-            exact=int(exact.sum()),
-            empty=int((positives == 0).sum()),
-            pairs=int(rows[:, t.SCORED].sum()),
-            likely=int(rows[:, t.LIKELY_SCORED].sum()),
-            sums=[math.fsum(column) for column in tally.recent_values[:events].T.tolist()],
-            labels=tally.recent_labels,
-            by_positives=by_positives,
-            unscored_top=unscored_top,
-        )
-        return self._figures(totals, n_labels)
+        return self._figures(total_of_last(self._tally), n_labels)
 
-    def _figures(self, totals: _Totals, n_labels: int | None) -> dict[str, float]:
+    def _figures(self, totals: Totals, n_labels: int | None) -> dict[str, float]:
         if n_labels is None:
             n_labels = self._n_labels
         elif n_labels < self._n_labels:
             raise UsageError(
                 f"n_labels: found {n_labels}, accepted: {self._n_labels} or more, the labels met"
             )
-        events, sums = totals.events, totals.sums
-        per_label = totals.labels.reshape(-1, t.KINDS)
-        hits = per_label[:, t.TRUE_POSITIVE]
-        predicted = hits + per_label[:, t.FALSE_POSITIVE]
-        positives = hits + per_label[:, t.FALSE_NEGATIVE]
-        true_positives, n_predicted, n_positives = (
-            int(column.sum()) for column in (hits, predicted, positives)
-        )
-        misses = n_predicted + n_positives - 2 * true_positives
-        figures = {
-            "subset_accuracy": _mean(totals.exact, events),
-            "hamming_loss": _mean(misses, events * n_labels),
-            "micro_f1": _ratio(2 * true_positives, n_predicted + n_positives),
-            "macro_f1": _macro(2 * hits, predicted + positives, n_labels),
-            "micro_precision": _ratio(true_positives, n_predicted),
-            "micro_recall": _ratio(true_positives, n_positives),
-            "macro_precision": _macro(hits, predicted, n_labels),
-            "macro_recall": _macro(hits, positives, n_labels),
-            "example_f1": _mean(sums[t.EXAMPLE_F1], events),
-            "example_precision": _mean(sums[t.EXAMPLE_PRECISION], events),
-            "example_recall": _mean(sums[t.EXAMPLE_RECALL], events),
-            "example_jaccard": _mean(sums[t.EXAMPLE_JACCARD], events),
-        }
-        figures.update(self._ranking_figures(totals, n_labels))
-        figures["events"] = events
-        figures["events_without_labels"] = totals.empty
-        figures["labels"] = n_labels
-        figures["cardinality"] = _mean(n_positives, events)
-        gaps = sums[t.FIRST_GAP : t.FIRST_CUT]
-        all_of, likely_ones = calibration_error(gaps, totals.pairs, totals.likely)
-        figures["log_loss"] = _mean(sums[t.LOG_LOSS], totals.pairs)
-        figures["prior_log_loss"] = _mean(sums[t.PRIOR_LOG_LOSS], totals.pairs)
-        figures["calibration_error"] = all_of
-        figures["calibration_error_likely"] = likely_ones
-        figures["scored_pairs"] = totals.pairs
-        figures["likely_pairs"] = totals.likely
-        return figures
-
-    def _ranking_figures(self, totals: _Totals, n_labels: int) -> dict[str, float]:
-        cuts = self._tally.cuts.tolist()
-        ranked = totals.events - totals.empty
-        precisions: dict[int, float] = {}
-        gains: dict[int, float] = {}
-        for i, k in enumerate(cuts):
-            at_precision = t.FIRST_CUT + i
-            precision, gain = self._unscored_part(totals.unscored_top, k, n_labels)
-            precisions[k] = _mean(totals.sums[at_precision] + precision, ranked)
-            gains[k] = _mean(totals.sums[at_precision + len(cuts)] + gain, ranked)
-        # Rows of 1 to L - 1 true labels; with all L true no pair can be wrong.
-        rows = totals.by_positives[1:n_labels]
-        sizes = np.arange(1, len(rows) + 1, dtype=np.int64)
-        losses = rows[:, 0] / (sizes * (n_labels - sizes)) + rows[:, 1] / sizes
-        unscored_positives = int(totals.by_positives[:, 1].sum())
-        last_rank = unscored_positives / n_labels if unscored_positives else 0.0
-        return {
-            **{f"precision_at_{k}": precisions[k] for k in self.ks},
-            **{f"ndcg_at_{k}": gains[k] for k in self.ks},
-            "one_error": 1.0 - precisions[1],
-            "ranking_loss": _mean(math.fsum(losses.tolist()), ranked),
-            "average_precision": _mean(totals.sums[t.AVERAGE_PRECISION] + last_rank, ranked),
-        }
-
-    def _unscored_part(
-        self, unscored_top: OffsetArray, k: int, n_labels: int
-    ) -> tuple[float, float]:
-        """Sums of precision and nDCG at k that true labels without a score bring in.
-
-        With S scored labels the unscored ones share the positions S to L - 1, each with the same
-        chance of being any of them.
-        """
-        discounts = self._tally.discounts
-        end = min(k, n_labels)
-        precision: list[float] = []
-        gain: list[float] = []
-        scored, positives = np.nonzero(unscored_top[:k])
-        for s, p in zip(scored.tolist(), positives.tolist(), strict=True):
-            share = int(unscored_top[s, p]) / (n_labels - s)
-            precision.append(share * (end - s) / k)
-            gain.append(share * float((discounts[end] - discounts[s]) / discounts[min(p, k)]))
-        return math.fsum(precision), math.fsum(gain)
-
-    def _make_room_for_labels(self, width: int) -> None:
-        self._n_labels = max(self._n_labels, width)
         tally = self._tally
-        room = len(tally.by_positives) - 1
-        if width <= room:
-            return
-        room = max(width, 2 * room)
-        seen = np.zeros(room)
-        seen[: len(tally.seen)] = tally.seen
-        labels = np.zeros(t.KINDS * room, dtype=np.int64)
-        labels[: len(tally.labels)] = tally.labels
-        recent_labels = np.zeros(t.KINDS * room, dtype=np.int64)
-        recent_labels[: len(tally.recent_labels)] = tally.recent_labels
-        by_positives = np.zeros((room + 1, 2), dtype=np.int64)
-        by_positives[: len(tally.by_positives)] = tally.by_positives
-        self._tally = tally._replace(
-            labels=labels, seen=seen, recent_labels=recent_labels, by_positives=by_positives
-        )
+        return figures(totals, n_labels, tally.cuts.tolist(), self.ks, tally.discounts)
+
+    def _make_room(self, n_labels: int, most_true: int) -> None:
+        """Room for ids below `n_labels` and for events of `most_true` true labels."""
+        tally = self._tally
+        old = len(tally.reached)
+        if n_labels > old:
+            room = max(n_labels, 2 * old)
+            labels = np.zeros(t.KINDS * room, dtype=np.int64)
+            labels[: len(tally.labels)] = tally.labels
+            reached = np.full(room, len(tally.cuts), dtype=np.int32)
+            reached[:old] = tally.reached
+            tally = tally._replace(labels=labels, reached=reached)
+        if most_true >= len(tally.by_positives):
+            by_positives = np.zeros((max(most_true + 1, 2 * len(tally.by_positives)), 2), np.int64)
+            by_positives[: len(tally.by_positives)] = tally.by_positives
+            tally = tally._replace(by_positives=by_positives)
+        self._tally = tally
 
     def _grow_ring(self) -> None:
         """Twice the room, oldest entry first; only a window of fuller label sets asks for it."""
         tally = self._tally
-        ring = np.zeros(2 * len(tally.ring), dtype=np.int32)
+        ring = np.zeros(2 * len(tally.ring), dtype=np.int64)
         ring[: len(tally.ring)] = np.roll(tally.ring, -int(tally.counts[t.OLDEST]))
         tally.counts[t.OLDEST] = 0
         self._tally = tally._replace(ring=ring)
-
-
-def _mean(total: float, n: int) -> float:
-    return total / n if n else math.nan
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
-
-
-def _macro(part: OffsetArray, whole: OffsetArray, n_labels: int) -> float:
-    """Mean of part / whole over the labels, 0 where there is nothing to divide by."""
-    some = whole > 0
-    # A correctly rounded sum does not change with the zeros of labels that never occurred.
-    return _mean(math.fsum((part[some] / whole[some]).tolist()), n_labels)

@@ -13,7 +13,7 @@ from ihomer import __version__
 from ihomer.connectors.base import Record, Sink
 from ihomer.errors import MalformedEventError
 from ihomer.instances import Batch, Event
-from ihomer.learners.base import Predictions, StreamLearner
+from ihomer.learners.base import Predictions, SparsePredictions, StreamLearner
 from ihomer.stream.chronicle import Chronicle
 from ihomer.stream.dead_letters import DeadLetters
 from ihomer.stream.decode import Decoder
@@ -38,7 +38,7 @@ class Contestant:
         self.measures = Measures()
         self.seconds = 0.0
 
-    def run(self, batch: Batch) -> Predictions:
+    def run(self, batch: Batch) -> Predictions | SparsePredictions:
         """Predict, learn and score one batch."""
         start = time.perf_counter()
         predictions = self.learner.predict_learn(batch)
@@ -161,7 +161,10 @@ class Processor:
             self.chronicle.tell(records, events, predictions.events, batch.labelled)
 
     def _write(
-        self, records: Sequence[Record], events: Sequence[Event], predictions: Predictions
+        self,
+        records: Sequence[Record],
+        events: Sequence[Event],
+        predictions: Predictions | SparsePredictions,
     ) -> None:
         if self._sink is None:
             return
@@ -171,8 +174,8 @@ class Processor:
                 records,
                 events,
                 predictions,
-                labels.names(),
-                labels.ranks(),
+                labels.name,
+                labels.ranks,
                 __version__,
                 self._top_k,
             )

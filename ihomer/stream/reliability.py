@@ -31,7 +31,7 @@ _ROWS = 4  # sums of gaps side by side, so that one addition need not wait for t
 
 
 class WorkSpace(NamedTuple):
-    """Room for `weigh_event`; what stands past the labels is neutral and stays so.
+    """Room for `weigh_event`.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ def work_space(width: int) -> WorkSpace:
     """Room for events of so many labels."""
     padded = (width + _BLOCK - 1) // _BLOCK * _BLOCK
     return WorkSpace(
-        np.ones((3, padded), dtype=np.float64),
+        np.zeros((3, padded), dtype=np.float64),
         np.zeros(padded, dtype=np.int32),
         np.zeros((_ROWS, CELLS), dtype=np.float64),
     )
@@ -78,7 +78,7 @@ def weigh_event(
         float64 (L or more,): how many events had each label on before; and their number n. The
         running prior of a label is (seen + 1/2) / (n + 1) (Krichevsky and Trofimov 1981).
     work
-        Of `work_space` for L labels.
+        Of `work_space` for L labels or more.
     gaps
         float64 (CELLS,), receives per cell the sum of truth minus probability.
 
@@ -113,8 +113,12 @@ def weigh_event(
         scored += 1 if there else 0
         likely += 1 if p >= LIKELY else 0
 
+    # The last block is filled up with labels that change nothing.
+    padded = (width + _BLOCK - 1) // _BLOCK * _BLOCK
+    factors[:2, width:padded] = 1.0
+
     loss = prior_loss = 0.0
-    for first in range(0, len(cells), _BLOCK):
+    for first in range(0, padded, _BLOCK):
         product = prior_product = 1.0
         for lane in range(first, first + _LANES):
             a, b, c = lane + _LANES, lane + 2 * _LANES, lane + 3 * _LANES

@@ -28,6 +28,17 @@ _SHOWN = {
     "calibration_error": "ECE (less is better)",
     "calibration_error_likely": "ECE where p >= .1",
 }
+# Beside them, of a stream of more than `_MANY` labels.
+_SHOWN_OF_MANY = {
+    "psp_at_1": "propensity-scored P@1",
+    "psp_at_3": "propensity-scored P@3",
+    "psp_at_5": "propensity-scored P@5",
+    "coverage_error": "ranks to cover all (less is better)",
+    "coverage_at_1": "labels ever right at 1",
+    "coverage_at_3": "labels ever right at 3",
+    "coverage_at_5": "labels ever right at 5",
+}
+_MANY = 100
 _LESS_IS_BETTER = {
     "hamming_loss",
     "one_error",
@@ -36,6 +47,7 @@ _LESS_IS_BETTER = {
     "prior_log_loss",
     "calibration_error",
     "calibration_error_likely",
+    "coverage_error",
 }
 
 
@@ -64,7 +76,8 @@ def print_report(figures: dict[str, Any], console: Console) -> None:
         table.add_column("measure")
         for name in columns:
             table.add_column(name, justify="right")
-        for key, shown in _SHOWN.items():
+        rows = _SHOWN | (_SHOWN_OF_MANY if figures["labels"] > _MANY else {})
+        for key, shown in rows.items():
             values = [column[key] for column in columns.values()]
             best = min(values) if key in _LESS_IS_BETTER else max(values)
             table.add_row(shown, *(_cell(value, best=value == best) for value in values))

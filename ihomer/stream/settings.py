@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         _LARGEST_TABLE,
         "Number of feature names with a column of their own; later names share columns by hash.",
     )
-    max_labels: int = _number(10_000, 1, _LARGEST_TABLE, "Largest number of known labels.")
+    max_labels: int = _number(1 << 20, 1, _LARGEST_TABLE, "Largest number of known labels.")
     new_labels: Literal["error", "drop"] = _key(
         "error",
         "What a new label past max_labels means: the event is malformed, or the label is left out.",
