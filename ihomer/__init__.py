@@ -1,6 +1,6 @@
 """Streaming, online, multi-label learning.
 
-Importing this package compiles nothing; `IHomer` is loaded when it is first used.
+Importing this package compiles nothing; its classes are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["IHomer", "__version__", "warm_up"]
+__all__ = ["IHomer", "LabelPartitioner", "__version__", "warm_up"]
 
 if TYPE_CHECKING:
     from ihomer.learners.ihomer import IHomer
+    from ihomer.learners.partition.labels import LabelPartitioner
     from ihomer.learners.warm import warm_up
 
 
@@ -21,6 +22,10 @@ def __getattr__(name: str) -> Any:
         from ihomer.learners.ihomer import IHomer
 
         return IHomer
+    if name == "LabelPartitioner":
+        from ihomer.learners.partition.labels import LabelPartitioner
+
+        return LabelPartitioner
     if name == "warm_up":
         from ihomer.learners.warm import warm_up
 

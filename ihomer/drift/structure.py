@@ -76,6 +76,8 @@ class StructureMonitor:
 
     def __init__(self, delta: float = 0.002) -> None:
         self._detector = ADWIN(delta=delta)
+        self._seen = 0
+        self._alarm_at = 0
 
     @property
     def estimation(self) -> float:
@@ -94,6 +96,12 @@ class StructureMonitor:
         About ``latest.since`` events with two placed labels or more came after the change.
         """
         return self._detector.latest
+
+    @property
+    def since_change(self) -> int:
+        """About so many events with two placed labels or more came after the latest change."""
+        latest = self._detector.latest
+        return 0 if latest is None else latest.since + self._seen - self._alarm_at
 
     def update(self, y_indptr: OffsetArray, y_indices: IntArray, cluster_of: IntArray) -> bool:
         """Look at the label sets of n events in order; the cut into batches plays no role.
@@ -114,8 +122,14 @@ class StructureMonitor:
         count = pair_shares(y_indptr, y_indices, cluster_of, shares)
         if count == 0:
             return False
-        return bool(self._detector.update_many(shares[:count]).any())
+        alarms = self._detector.update_many(shares[:count])
+        found = bool(alarms.any())
+        if found:
+            self._alarm_at = self._seen + int(np.flatnonzero(alarms)[-1]) + 1
+        self._seen += count
+        return found
 
     def reset(self) -> None:
         """Start anew: the partition has changed, so earlier shares compare with nothing."""
         self._detector.reset()
+        self._seen = self._alarm_at = 0

@@ -14,21 +14,21 @@ from functools import partial
 
 import numpy as np
 
-from ihomer.drift.adwin import Alarm
 from ihomer.drift.events import EventLog, Level
-from ihomer.drift.structure import StructureMonitor
 from ihomer.drift.watch import Watches
 from ihomer.instances import Batch, BoolArray, FloatArray, OffsetArray
 from ihomer.learners.executor import Executor
 from ihomer.learners.kernels.losses import cluster_losses
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.model import Model, Settings
-from ihomer.learners.partition.base import Partitioner
-from ihomer.learners.partition.jaccard import JaccardPartitioner
-from ihomer.learners.partition.lineage import Lineage
+from ihomer.learners.partition.cooccurrence import PAIR_BYTES
+from ihomer.learners.partition.hierarchy import Hierarchy, make_hierarchy
+from ihomer.learners.partition.keeper import Names, PartitionKeeper
+from ihomer.learners.partition.kinds import make_partitioner
 from ihomer.learners.teller import Teller
 
-Names = Callable[[], Sequence[str]]  # of all label ids
+PARTITION_SHARE = 0.125  # of the memory, for the counts of pairs of labels
+_MOST_PAIRS = 1 << 20
 
 
 class Engine:
@@ -56,11 +56,8 @@ class Engine:
         self.n_learned = 0
         self.log = EventLog(name=name)
         self.model = Model(settings, Executor(settings.threads))
-        self._partitioner: Partitioner = JaccardPartitioner()
-        self._structure = StructureMonitor()
+        self._keeper = self._make_keeper() if settings.partition else None
         self._watches = Watches(1)  # of the nursery, then of the clusters, and of all together
-        self._apart: Alarm | None = None  # label sets have come to lie across clusters
-        self._lineage = Lineage()
         self._teller = Teller(self.log)
 
     @property
@@ -71,7 +68,13 @@ class Engine:
     @property
     def memory_bytes(self) -> int:
         """Bytes of all arrays."""
-        return self.model.memory_bytes + self._partitioner.memory_bytes
+        return self.model.memory_bytes + (self._keeper.memory_bytes if self._keeper else 0)
+
+    def hierarchy(self, names: Sequence[str]) -> Hierarchy:
+        """The hierarchy of the clusters of labels, whose names by id are given."""
+        if self._keeper is None:
+            return Hierarchy(None)
+        return make_hierarchy(self._keeper.clusters(), self._keeper.partitioner.counts, names)
 
     def run(
         self, batch: Batch, learned: OffsetArray, columns: int, names: Names
@@ -159,22 +162,14 @@ class Engine:
                 counted,
             )
             self._watches.collect(loss, counted)
-        if self.settings.partition:
-            self._partitioner.update(batch.y_indptr, batch.y_indices)
-            if (
-                self.settings.drift
-                and self.model.clusters
-                and self._structure.update(batch.y_indptr, batch.y_indices, self.model.places)
-            ):
-                latest = self._structure.latest
-                if latest is not None and latest.change < 0:
-                    self._apart = latest
+        if self._keeper:
+            self._keeper.update(batch.y_indptr, batch.y_indices)
 
     def _adapt(self, names: Names) -> None:
         """Look at the detectors and at the partition."""
         self.model.adapt()
         self._teller.stride(self.n_learned, self.model)
-        refit = False
+        loss_risen = False
         if self.settings.drift:
             *local, loss_risen = self._watches.risen()
             for place, risen in enumerate(local):
@@ -184,27 +179,29 @@ class Engine:
             if loss_risen:
                 alarm, action = self._watches.alarm(-1), "partition looked at"
                 self._teller.alarm(self.n_learned, Level.LOSS, alarm, action)
-                refit = True
-            if self._apart is not None:
-                action = "partition looked at anew"
-                self._teller.alarm(self.n_learned, Level.STRUCTURE, self._apart, action)
-                self._partitioner.forget(self.n_learned)
-                refit = True
-        self._apart = None
-        if self.settings.partition and (refit or self._partitioner.due(self.n_learned)):
-            # The encoder may have read further than the learner has learned.
-            self._repartition(list(names()[: len(self.model.cluster_of)]))
-
-    def _repartition(self, names: Sequence[str]) -> None:
-        if not self._partitioner.refit(names):
+        if self._keeper is None:
             return
-        groups = [np.array(sorted(group), dtype=np.int32) for group in self._partitioner.clusters()]
+
+        def known() -> Sequence[str]:
+            # The encoder may have read further than the learner has learned.
+            return names()[: len(self.model.cluster_of)]
+
+        if self._keeper.adapt(self.n_learned, known, look=loss_risen):
+            self._regroup(self._keeper)
+
+    def _regroup(self, keeper: PartitionKeeper) -> None:
+        """Give each cluster a learner of its own; labels without a place share the nursery."""
+        groups = [np.array(cluster, dtype=np.int32) for cluster in keeper.clusters()]
         placed = np.concatenate([np.zeros(0, dtype=np.int32), *groups])
-        unplaced = np.setdiff1d(np.arange(len(names), dtype=np.int32), placed).astype(np.int32)
-        before = self.model.cluster_of.copy()
+        known = np.arange(len(self.model.cluster_of), dtype=np.int32)
+        unplaced = np.setdiff1d(known, placed).astype(np.int32)
         kept = self.model.regroup([*groups, unplaced])
         self._watches.rearrange(kept)
-        self._structure.reset()
-        after = self.model.cluster_of
-        self.log.extend(self._lineage.follow(self.n_learned, before, after, len(groups)))
-        self._teller.regrouped(self.n_learned, self._lineage.numbers, kept, self.model)
+        self._teller.regrouped(self.n_learned, keeper.numbers, kept, self.model)
+
+    def _make_keeper(self) -> PartitionKeeper:
+        """The partition, within its share of the memory."""
+        share = PARTITION_SHARE * self.settings.max_memory_mb * 2**20
+        pairs = min(_MOST_PAIRS, 1 << (int(share / PAIR_BYTES).bit_length() - 1))
+        partitioner = make_partitioner(self.settings.partition, pairs)
+        return PartitionKeeper(partitioner, self.log, drift=self.settings.drift, ring_labels=pairs)

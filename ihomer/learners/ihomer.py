@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from river import base
@@ -22,6 +22,8 @@ from ihomer.learners.decision import OBJECTIVES, Objective
 from ihomer.learners.engine import Engine
 from ihomer.learners.experts.forest import SPLIT_TESTS, SplitTest
 from ihomer.learners.model import Settings
+from ihomer.learners.partition.hierarchy import Hierarchy
+from ihomer.learners.partition.kinds import DEFAULT
 from ihomer.vocabulary import NewLabels
 
 # What can be switched off, to see what it is worth.
@@ -34,7 +36,7 @@ class IHomer(base.MultiLabelClassifier):
     """Online multi-label classifier: labels in clusters, one learner per cluster.
 
     The label space is partitioned while the stream runs into clusters of labels that occur
-    together (Jaccard). Each cluster has a forest of adaptive Hoeffding trees; linear models,
+    together. Each cluster has a forest of adaptive Hoeffding trees; linear models,
     nearest neighbours and a small network look at all labels, and what everybody knows (how
     often a label is on, whether it was on just now) is an expert like them. Their probabilities
     are mixed label by label by their recent losses, and one decision over label sets follows.
@@ -54,7 +56,9 @@ class IHomer(base.MultiLabelClassifier):
     split_test
         When a leaf splits: ``"evidence"``, ``"hoeffding"`` or ``"bernstein"``; see `Forest`.
     partition
-        False keeps all labels in one cluster.
+        How labels are divided into clusters: ``"blocks"`` (a block model of the graph of labels
+        that occur together, also True) or ``"jaccard"`` (iHOMER's, repaired for sparse label
+        sets). False keeps all labels in one cluster.
     drift
         False switches all detectors outside the trees off.
     without
@@ -76,6 +80,7 @@ class IHomer(base.MultiLabelClassifier):
     ----------
     Neves, Lourenço, Cano, Marreiros: iHOMER, ECAI 2025, arXiv 2507.20894.
     Duchi, Hazan, Singer: Adaptive subgradient methods, JMLR 12, 2011.
+    Karrer, Newman: Stochastic blockmodels and community structure, Physical Review E 83, 2011.
     Bifet, Gavaldà: Learning from time-changing data with adaptive windowing, SDM 2007.
 
     Examples
@@ -96,7 +101,7 @@ class IHomer(base.MultiLabelClassifier):
         objective: Objective = "subset",
         trees: int = 5,
         split_test: SplitTest = "evidence",
-        partition: bool = True,
+        partition: bool | Literal["blocks", "jaccard"] = True,
         drift: bool = True,
         without: Sequence[str] | None = (),
         threads: int = 1,
@@ -109,6 +114,10 @@ class IHomer(base.MultiLabelClassifier):
     ) -> None:
         _one_of("objective", objective, OBJECTIVES)
         _one_of("split_test", split_test, SPLIT_TESTS)
+        if not isinstance(partition, bool) and partition not in ("blocks", "jaccard"):
+            raise UsageError(
+                f"partition: found {partition!r}, accepted: 'blocks', 'jaccard', True or False"
+            )
         _one_of("new_labels", new_labels, ("error", "drop"))
         if not 1 <= trees <= _MOST_TREES:
             raise UsageError(f"trees: found {trees}, accepted: 1 to {_MOST_TREES}")
@@ -141,7 +150,7 @@ class IHomer(base.MultiLabelClassifier):
                 without=tuple(without or ()),
                 trees=trees,
                 split_test=split_test,
-                partition=partition,
+                partition=DEFAULT if partition is True else partition or "",
                 drift=drift,
                 threads=threads,
                 max_memory_mb=max_memory_mb,
@@ -201,6 +210,11 @@ class IHomer(base.MultiLabelClassifier):
                 {name(int(i)) for i in cluster.members} for cluster in self._engine.model.clusters
             ]
         return sorted(groups, key=lambda group: (-len(group), sorted(group)))
+
+    def hierarchy(self) -> Hierarchy:
+        """The hierarchy of the clusters: sizes, diameters and bounds; prints as a tree."""
+        with self._lock:
+            return self._engine.hierarchy(self._encoder.labels.names())
 
     # What has happened to it.
 

@@ -32,6 +32,7 @@ from ihomer.learners.experts.neighbours import NeighbourExpert
 from ihomer.learners.experts.network import DenseFeatures
 from ihomer.learners.experts.ridge import Gains
 from ihomer.learners.kernels.elementary import LOGIT_CLIP
+from ihomer.learners.partition.kinds import DEFAULT
 from ihomer.learners.scaling import Scaler, folded, raw_rows, single_precision
 from ihomer.learners.segment import OUTER, Segment
 
@@ -47,7 +48,7 @@ class Settings(NamedTuple):
     without: tuple[str, ...] = ()
     trees: int = 5
     split_test: SplitTest = "evidence"
-    partition: bool = True
+    partition: str = DEFAULT
     drift: bool = True
     threads: int = 1
     max_memory_mb: float = 512.0

@@ -25,7 +25,7 @@ from ihomer.learners.kernels.neighbours import index_rows
 from ihomer.learners.kernels.rows import enter_hashes
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.kernels.trees_slots import enter_all
-from ihomer.learners.partition.cooccurrence import Cooccurrence
+from ihomer.learners.partition.kinds import KINDS, make_partitioner
 from ihomer.learners.scaling import folded, raw_rows
 from ihomer.warm import Part, Progress
 
@@ -35,6 +35,7 @@ PARTS = (
     Part("neighbours", f"{__name__}:neighbours", 9),
     Part("decision", f"{__name__}:decision", 6),
     Part("ridge and network", f"{__name__}:ridge_and_network", 9),
+    Part("partition", f"{__name__}:partition", 8),
     Part("linear models and mixture", f"{__name__}:mixture", 11),
 )
 WHOLE = Part("the learner as a whole", f"{__name__}:whole", 0)
@@ -119,8 +120,6 @@ def ridge_and_network() -> None:
 def mixture() -> None:
     """Run what is left: scaling, linear models, mixture, thresholds, detectors, partition."""
     _exercise(IHomer("macro-f1", without=[name for name in EXPERTS if name != "raw"]))
-    # More pairs than a new table has room for, so that growing is compiled, too.
-    Cooccurrence().update(np.array([0, 100]), np.arange(100, dtype=np.int32))
     average_linkage(np.zeros((2, 2)))
     # A change of the partition, and more label sets than a new decision has room for.
     pooled(np.zeros((0, 2), dtype=np.int64), np.zeros((1, 1)))
@@ -130,6 +129,18 @@ def mixture() -> None:
     one = np.zeros(1, dtype=np.int32)
     StructureMonitor().update(np.array([0, 1]), one, one)
     ADWIN().update_many(np.zeros(1))
+
+
+def partition() -> None:
+    """Count, fit, and fit on the side; more pairs than a new table has room for."""
+    sets = np.arange(100, dtype=np.int32)
+    for kind in KINDS:
+        partitioner = make_partitioner(kind)
+        for _ in range(8):
+            partitioner.update(np.array([0, 100]), sets)
+        names = [str(label) for label in sets]
+        partitioner.refit(names)
+        partitioner.advantage(np.arange(0, 101, 10), sets, names)
 
 
 def whole() -> None:

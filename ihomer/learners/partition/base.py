@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ihomer.instances import IntArray, OffsetArray
+from ihomer.learners.partition.cooccurrence import Cooccurrence
 
 
 class Partitioner(Protocol):
@@ -14,6 +15,11 @@ class Partitioner(Protocol):
     Nothing that it returns depends on how the stream was cut into batches, nor on the order in
     which labels were first seen: ties are broken by name.
     """
+
+    @property
+    def counts(self) -> Cooccurrence:
+        """The counts of labels and pairs."""
+        ...
 
     @property
     def memory_bytes(self) -> int:
@@ -42,8 +48,29 @@ class Partitioner(Protocol):
         """The clusters, largest first; a label in none of them has no place yet."""
         ...
 
+    def unplaced(self) -> list[int]:
+        """Ids, ascending, of the labels that have been counted and have no place yet."""
+        ...
+
+    def advantage(self, y_indptr: OffsetArray, y_indices: IntArray, names: Sequence[str]) -> float:
+        """How much better a partition of these label sets alone describes them.
+
+        Parameters
+        ----------
+        y_indptr, y_indices
+            As in `Batch`; they are not counted.
+        names
+            Of all label ids.
+
+        Returns
+        -------
+        float
+            Nats gained over the partition that is served; 0: none.
+        """
+        ...
+
     def forget(self, learned: int = 0) -> None:
-        """Give little weight to what was seen so far: the structure has changed.
+        """Drop what was counted so far: the structure has changed. Labels keep their place.
 
         `learned` is the number of learned events; `due` counts from it, so that the next looks
         come as soon after each other as at the start.

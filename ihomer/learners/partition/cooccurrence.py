@@ -1,7 +1,9 @@
 """How often labels occur, and occur together: label sets in, fading counts out.
 
 In: label sets as compressed sparse rows. Out: n_i, the faded number of events in which label i is
-on, and n_ij, the same for pairs. It is here so that partitioners share one way of counting.
+on, and n_ij, the same for pairs; if asked for also w_ij, where each pair of a set Y counts
+1 / (|Y| - 1), so that a label's pairs of one event weigh 1 together, however many they are. It is
+here so that partitioners share one way of counting.
 
 Counts of pairs live in an open-addressing hash table of arrays: an event costs its pairs, and
 memory the pairs that occur. An event weighs a little more than the one before, instead of all
@@ -19,11 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ihomer.errors import UsageError
-from ihomer.instances import FloatArray, IntArray, OffsetArray
+from ihomer.instances import Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 
 LARGEST_SET = 128  # a larger label set would cost its square and tells least: it is left out
 STALE = 0.05  # pairs that weigh less make room first
+PAIR_BYTES = 40  # that a pair takes at most, in a table that is half full
+WINDOW_HORIZON = 1e9  # of counts that live for a few thousand events: nothing fades
 _EMPTY = -1
 _SMALLEST_TABLE = 1 << 10
 _HEAVIEST = 1e12  # weights are brought back to 1 beyond this
@@ -40,6 +44,8 @@ class _Table(NamedTuple):
         int64 (slots,), a power of two: smaller id << 32 | larger id, or -1.
     counts
         float64 (slots,), weighted.
+    shares
+        float32 (slots,), or (0,) where nobody asks for them: the same in parts of 1 / (|Y| - 1).
     used
         int64 (1,): slots in use.
     clock
@@ -48,6 +54,7 @@ class _Table(NamedTuple):
 
     keys: npt.NDArray[np.int64]
     counts: FloatArray
+    shares: Float32Array
     used: npt.NDArray[np.int64]
     clock: FloatArray
 
@@ -76,6 +83,8 @@ def _count(
 ) -> int:
     """Count events from `start` on; returns the first one that no longer fits into the table."""
     keys, counts, used, clock = table.keys, table.counts, table.used, table.clock
+    shares = table.shares
+    shared = shares.shape[0] > 0
     n: int = y_indptr.shape[0] - 1
     for t in range(start, n):
         first, last = y_indptr[t], y_indptr[t + 1]
@@ -85,6 +94,7 @@ def _count(
         if used[0] + size * (size - 1) // 2 > room:
             return t
         weight = clock[_WEIGHT] * growth
+        share = np.float32(weight / max(1, size - 1))
         for a in range(first, last):
             labels[y_indices[a]] += weight
             for b in range(a + 1, last):
@@ -94,6 +104,8 @@ def _count(
                     keys[at] = key
                     used[0] += 1
                 counts[at] += weight
+                if shared:
+                    shares[at] += share
         clock[_EVENTS] += weight
         clock[_WEIGHT] = weight
         if weight > _HEAVIEST:
@@ -102,23 +114,33 @@ def _count(
                 labels[i] *= scale
             for i in range(counts.shape[0]):
                 counts[i] *= scale
+            for i in range(shares.shape[0]):
+                shares[i] *= np.float32(scale)
             clock[_EVENTS] *= scale
             clock[_WEIGHT] = 1.0
     return n
 
 
 @kernel
-def _insert_all(keys: npt.NDArray[np.int64], counts: FloatArray, table: _Table) -> None:
+def _insert_all(
+    keys: npt.NDArray[np.int64], counts: FloatArray, shares: Float32Array, table: _Table
+) -> None:
     for i in range(keys.shape[0]):
         at = _slot(table.keys, keys[i])
         table.keys[at] = keys[i]
         table.counts[at] = counts[i]
+        if shares.shape[0] > 0:
+            table.shares[at] = shares[i]
         table.used[0] += 1
 
 
-def _table(slots: int, clock: FloatArray) -> _Table:
+def _table(slots: int, clock: FloatArray, *, shared: bool) -> _Table:
     return _Table(
-        np.full(slots, _EMPTY, dtype=np.int64), np.zeros(slots), np.zeros(1, dtype=np.int64), clock
+        np.full(slots, _EMPTY, dtype=np.int64),
+        np.zeros(slots),
+        np.zeros(slots if shared else 0, dtype=np.float32),
+        np.zeros(1, dtype=np.int64),
+        clock,
     )
 
 
@@ -134,6 +156,8 @@ class Cooccurrence:
     max_pairs
         So many pairs are held at most; when they run out the stale ones are forgotten, or else
         the rarer half; 2 or more.
+    shared
+        Whether `shares` is asked for.
 
     Examples
     --------
@@ -143,27 +167,36 @@ class Cooccurrence:
     ([2.0, 2.0, 1.0], [2.0])
     """
 
-    def __init__(self, horizon: float = 10_000.0, max_pairs: int = 1 << 19) -> None:
+    def __init__(
+        self, horizon: float = 10_000.0, max_pairs: int = 1 << 19, *, shared: bool = False
+    ) -> None:
         if not horizon > 1.0:
             raise UsageError(f"horizon: found {horizon}, accepted: more than 1")
         if max_pairs < 2:
             raise UsageError(f"max_pairs: found {max_pairs}, accepted: 2 or more")
         self._growth = math.exp(1.0 / horizon)
         self._max_pairs = max_pairs
+        self._shared = shared
         # At least half of the room is free after a clean-up: an event's pairs must fit into it.
         self._largest = min(LARGEST_SET, int((1.0 + (1.0 + 4.0 * max_pairs) ** 0.5) / 2.0))
         self._n_labels = 0
         self._labels: FloatArray = np.zeros(0)
-        self._table = _table(_SMALLEST_TABLE, np.array([1.0, 0.0]))
+        self._table = _table(_SMALLEST_TABLE, np.array([1.0, 0.0]), shared=shared)
 
     def __len__(self) -> int:
         """Number of pairs held."""
         return int(self._table.used[0])
 
     @property
+    def shared(self) -> bool:
+        """Whether there are `shares`."""
+        return self._shared
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes held by the counts."""
-        return self._labels.nbytes + self._table.keys.nbytes + self._table.counts.nbytes
+        table = self._table
+        return self._labels.nbytes + sum(part.nbytes for part in table)
 
     @property
     def events(self) -> float:
@@ -177,10 +210,19 @@ class Cooccurrence:
 
     def pairs(self) -> tuple[OffsetArray, OffsetArray, FloatArray]:
         """Label ids i < j of the pairs held, in no particular order, and their faded counts."""
+        return self._read(self._table.counts)
+
+    def shares(self) -> tuple[OffsetArray, OffsetArray, FloatArray]:
+        """The same in the same order, each pair of a label set Y counted 1 / (|Y| - 1)."""
+        return self._read(self._table.shares)
+
+    def _read(
+        self, values: FloatArray | Float32Array
+    ) -> tuple[OffsetArray, OffsetArray, FloatArray]:
         there = np.flatnonzero(self._table.keys != _EMPTY)
         keys = self._table.keys[there]
-        counts = self._table.counts[there] / self._table.clock[_WEIGHT]
-        return keys >> 32, keys & 0xFFFFFFFF, counts
+        found: FloatArray = values[there] / self._table.clock[_WEIGHT]
+        return keys >> 32, keys & 0xFFFFFFFF, found
 
     def update(self, y_indptr: OffsetArray, y_indices: IntArray) -> None:
         """Count label sets, as in `Batch`, one after the other."""
@@ -215,6 +257,7 @@ class Cooccurrence:
             share = remaining / self.events
             self._labels *= share
             np.multiply(self._table.counts, share, out=self._table.counts)
+            np.multiply(self._table.shares, np.float32(share), out=self._table.shares)
             self._table.clock[_EVENTS] *= share
 
     def _make_room(self, wanted: int) -> None:
@@ -226,9 +269,12 @@ class Cooccurrence:
             # Equal counts go together: a choice among them would depend on the ids.
             last_to_go = len(counts) - self._max_pairs // 2 - 1
             kept &= counts > np.partition(counts, last_to_go)[last_to_go]
+        shares = self._table.shares
+        if self._shared:
+            shares = shares[there[kept]]
         keys, counts = keys[kept], counts[kept]
         slots = _SMALLEST_TABLE
         while slots // 2 < min(self._max_pairs, 2 * (len(keys) + wanted)):
             slots *= 2
-        self._table = _table(slots, self._table.clock)
-        _insert_all(keys, counts, self._table)
+        self._table = _table(slots, self._table.clock, shared=self._shared)
+        _insert_all(keys, counts, shares, self._table)

@@ -1,43 +1,24 @@
 """iHOMER's partition by Jaccard dissimilarity, repaired for sparse label sets.
 
 In: label sets. Out: clusters of labels that occur together, the active leaves of a binary
-hierarchy. Here is what happens over time: what is counted, when a label is placed, when a new
-partition replaces the one that is served. How labels are divided is in `separation`.
+hierarchy. Here is when a label is placed; how labels are divided is in `separation`, and what
+happens over time in `counting`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import math
 
 import numpy as np
-import numpy.typing as npt
 
 from ihomer.errors import UsageError
-from ihomer.instances import FloatArray, IntArray, OffsetArray
-from ihomer.learners.partition.cooccurrence import Cooccurrence
-from ihomer.learners.partition.separation import (
-    GroupArray,
-    Limits,
-    description_gain,
-    divide,
-    numbered,
-)
-
-STRIDE = 128
-# Distances between two looks, in events: .4 of those gone by, within these limits.
-_SHORTEST, _LONGEST, _GROWTH = 256, 19_968, 0.4
+from ihomer.instances import FloatArray
+from ihomer.learners.partition.cooccurrence import WINDOW_HORIZON, Cooccurrence
+from ihomer.learners.partition.counting import CountingPartitioner, Evidence, Found, GroupArray
+from ihomer.learners.partition.separation import Limits, description_gain, divide, numbered
 
 
-class _Pairs(NamedTuple):
-    """Ranks of the pairs counted, int64 (p,), the smaller one first; and counts, float64 (p,)."""
-
-    first: GroupArray
-    second: GroupArray
-    together: FloatArray
-
-
-class JaccardPartitioner:
+class JaccardPartitioner(CountingPartitioner):
     """Clusters of labels that occur together.
 
     Parameters
@@ -89,129 +70,58 @@ class JaccardPartitioner:
     ) -> None:
         if not 0.0 < delta < 1.0:
             raise UsageError(f"delta: found {delta}, accepted: between 0 and 1")
-        if not 1 <= min_size <= max_size:
-            raise UsageError(
-                f"min_size, max_size: found {min_size}, {max_size}, accepted: 1 <= min <= max"
-            )
-        self._counts = Cooccurrence(horizon, max_pairs)
-        self._limits = Limits(delta, min_size, max_size)
-        self._evidence = evidence
-        self._margin = margin
-        self._thin = thin
+        counts = Cooccurrence(horizon, max_pairs)
+        super().__init__(counts, evidence, margin, thin, min_size, max_size)
+        self._delta = delta
         self._max_linked = max_linked
-        self._cluster_of: IntArray = np.zeros(0, dtype=np.int32)
-        self._clusters: list[list[int]] = []
-        self._start = 0
 
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes held by the counts."""
-        return self._counts.memory_bytes + self._cluster_of.nbytes
-
-    def update(self, y_indptr: OffsetArray, y_indices: IntArray) -> None:
-        """Count label sets; see `Partitioner.update`."""
-        self._counts.update(y_indptr, y_indices)
-
-    def due(self, learned: int) -> bool:
-        """Whether to look at the partition: at growing distances, and only at strides.
-
-        >>> [n for n in range(0, 2000, 128) if JaccardPartitioner().due(n)]
-        [256, 512, 768, 1024, 1408, 1920]
-        """
-        elapsed = learned - self._start
-        if elapsed % STRIDE:
-            return False
-        at = gap = _SHORTEST
-        while at < elapsed and gap < _LONGEST:
-            gap = min(_LONGEST, max(_SHORTEST, STRIDE * int(_GROWTH * at / STRIDE)))
-            at += gap
-        return at == elapsed or (at < elapsed and (elapsed - at) % _LONGEST == 0)
-
-    def forget(self, learned: int = 0) -> None:
-        """See `Partitioner.forget`; labels keep their place until better is known."""
-        self._counts.fade(self._thin / 2.0)
-        self._start = learned
-
-    def clusters(self) -> list[list[int]]:
-        """The clusters as ascending ids; see `Partitioner.clusters`."""
-        return [list(cluster) for cluster in self._clusters]
-
-    def unplaced(self) -> list[int]:
-        """Ids, ascending, of the labels that have been counted and have no place yet."""
-        placed = {label for cluster in self._clusters for label in cluster}
-        return [i for i in range(len(self._counts.labels())) if i not in placed]
-
-    def refit(self, names: Sequence[str]) -> bool:
-        """Look for a better partition; see `Partitioner.refit`."""
-        counts = np.zeros(len(names))
-        seen = self._counts.labels()[: len(names)]
-        counts[: len(seen)] = seen
-        served = np.full(len(names), -1, dtype=np.int64)
-        served[: len(self._cluster_of)] = self._cluster_of
-        # From here on labels are known by the rank of their name, so that ids play no role.
-        order = np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
-        counts, served = counts[order], served[order]
-        groups = self._groups(counts, served, self._ranked_pairs(order))
-        if not (groups >= 0).any():
-            return False
-        return self._serve(groups, order)
-
-    def _ranked_pairs(self, order: npt.NDArray[np.int64]) -> _Pairs:
-        """The pairs, in no particular order."""
-        ranks = np.empty(len(order), dtype=np.int64)
-        ranks[order] = np.arange(len(order))
-        first, second, together = self._counts.pairs()
-        if len(order) < len(self._counts.labels()):
-            known = second < len(order)  # the larger id
-            first, second, together = first[known], second[known], together[known]
-        first, second = ranks[first], ranks[second]
-        return _Pairs(np.minimum(first, second), np.maximum(first, second), together)
-
-    def _groups(self, counts: FloatArray, served: GroupArray, pairs: _Pairs) -> GroupArray:
-        """Group of each rank, -1 = no place; `served` is the same for the present partition."""
+    def _compare(self, evidence: Evidence, served: GroupArray) -> Found:
+        """See `CountingPartitioner`."""
+        counts = evidence.counts
         enough = np.flatnonzero(counts >= self._evidence)
         linked = np.sort(enough[np.argsort(-counts[enough], kind="stable")][: self._max_linked])
-        together = _dense(linked, pairs, len(counts))
-        if not (served >= 0).any():
-            groups = np.full(len(counts), -1, dtype=np.int64)
-            groups[linked] = divide(counts[linked], together, self._limits)
-            return _placed(groups, enough, counts, pairs, self._limits.largest)
-        kept = _placed(served, enough, counts, pairs, self._limits.largest)
-        if self._counts.events < self._thin or not len(linked):
-            return kept
-        found = divide(counts[linked], together, self._limits)
-        # A label that the served partition has no place for counts as a cluster of its own.
-        present = kept[linked]
-        alone = np.flatnonzero(present < 0)
-        present[alone] = len(counts) + alone
-        present = numbered(present)
-        if (present == found).all():
-            return kept
+        together = _dense(linked, evidence)
+        kept = _placed(served, enough, evidence, self._largest)
+        if not len(linked):
+            return Found(kept, kept, 0.0)
+        found = divide(counts[linked], together, Limits(self._delta, self._smallest, self._largest))
+        best = np.full(len(counts), -1, dtype=np.int64)
+        best[linked] = found
+        best = _placed(best, enough, evidence, self._largest)
         gain = description_gain(counts[linked], together, found)
-        gain -= description_gain(counts[linked], together, present)
-        if gain < self._margin:
-            return kept
-        groups = np.full(len(counts), -1, dtype=np.int64)
-        groups[linked] = found
-        groups = _placed(groups, enough, counts, pairs, self._limits.largest)
-        return _with_former_company(groups, served)
+        gain -= description_gain(counts[linked], together, _alone(kept[linked]))
+        return Found(kept, best, gain)
 
-    def _serve(self, groups: GroupArray, order: npt.NDArray[np.int64]) -> bool:
-        ranked = [np.flatnonzero(groups == k) for k in np.unique(groups[groups >= 0])]
-        # Largest first, then by the name that comes first.
-        ranked.sort(key=lambda cluster: (-len(cluster), cluster[0]))
-        clusters = [sorted(order[cluster].tolist()) for cluster in ranked]
-        changed = clusters != self._clusters
-        self._clusters = clusters
-        self._cluster_of = np.full(len(order), -1, dtype=np.int32)
-        for number, cluster in enumerate(clusters):
-            self._cluster_of[cluster] = number
-        return changed
+    def _gain(self, evidence: Evidence, served: GroupArray, groups: GroupArray) -> float:
+        """See `CountingPartitioner`."""
+        counts = evidence.counts
+        linked = np.flatnonzero(counts > 0.0)
+        linked = np.sort(linked[np.argsort(-counts[linked], kind="stable")][: self._max_linked])
+        if len(linked) < 2:
+            return 0.0
+        together = _dense(linked, evidence)
+        fits = []
+        for division in (_alone(served[linked]), _alone(groups[linked])):
+            price = len(linked) * math.log(int(division.max()) + 1)
+            fits.append(description_gain(counts[linked], together, division) + price)
+        return fits[1] - fits[0]
+
+    def _empty_counts(self) -> Cooccurrence:
+        """See `CountingPartitioner`."""
+        return Cooccurrence(WINDOW_HORIZON)
 
 
-def _dense(linked: GroupArray, pairs: _Pairs, n: int) -> FloatArray:
+def _alone(groups: GroupArray) -> GroupArray:
+    """Groups numbered from 0; a label without one is one of its own."""
+    groups = groups.copy()
+    alone = np.flatnonzero(groups < 0)
+    groups[alone] = groups.max(initial=0) + 1 + alone
+    return numbered(groups)
+
+
+def _dense(linked: GroupArray, pairs: Evidence) -> FloatArray:
     """Counts of the pairs among `linked` as a symmetric matrix."""
-    m = len(linked)
+    m, n = len(linked), len(pairs.counts)
     place = np.full(n, -1, dtype=np.int64)
     place[linked] = np.arange(m)
     first, second, counts = place[pairs.first], place[pairs.second], pairs.together
@@ -225,15 +135,13 @@ def _dense(linked: GroupArray, pairs: _Pairs, n: int) -> FloatArray:
     return together
 
 
-def _placed(
-    groups: GroupArray, enough: GroupArray, counts: FloatArray, pairs: _Pairs, largest: int
-) -> GroupArray:
+def _placed(groups: GroupArray, enough: GroupArray, pairs: Evidence, largest: int) -> GroupArray:
     """The same groups, joined by the labels of `enough` that have none.
 
     Each joins the group that it is most alike on average, while there is room; a label that is
     alike to none waits, unless there is one group only.
     """
-    groups = numbered_from_first(groups)
+    groups, counts = _numbered_from_first(groups), pairs.counts
     waiting = enough[groups[enough] < 0]
     if not len(waiting) or not (groups >= 0).any():
         return groups
@@ -267,23 +175,8 @@ def _placed(
     return groups
 
 
-def numbered_from_first(groups: GroupArray) -> GroupArray:
+def _numbered_from_first(groups: GroupArray) -> GroupArray:
     """Groups numbered in the order of their first member; -1 stays -1."""
     renumbered = np.full(len(groups), -1, dtype=np.int64)
     renumbered[groups >= 0] = numbered(groups[groups >= 0])
     return renumbered
-
-
-def _with_former_company(groups: GroupArray, served: GroupArray) -> GroupArray:
-    """Labels without enough evidence now go where most of their former company went."""
-    groups = groups.copy()
-    lost = (groups < 0) & (served >= 0)
-    fresh = int(groups.max()) + 1
-    for cluster in np.unique(served[lost]):
-        company = groups[(served == cluster) & (groups >= 0)]
-        if len(company):
-            groups[lost & (served == cluster)] = np.bincount(company).argmax()
-        else:
-            groups[lost & (served == cluster)] = fresh
-            fresh += 1
-    return groups
