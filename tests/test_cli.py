@@ -278,7 +278,8 @@ def test_a_flag_that_is_no_number(flag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "output", ["--predictions", "--dead-letters", "--events", "--json", "--series", "--plot"]
+    "output",
+    ["--predictions", "--dead-letters", "--events", "--json", "--series", "--plot", "--hierarchy"],
 )
 def test_an_input_is_never_written_over(output: str) -> None:
     write_events("events.jsonl", 0, 5)
@@ -301,7 +302,8 @@ def test_input_that_cannot_be_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "output", ["--predictions", "--dead-letters", "--events", "--json", "--series", "--plot"]
+    "output",
+    ["--predictions", "--dead-letters", "--events", "--json", "--series", "--plot", "--hierarchy"],
 )
 def test_output_that_cannot_be_written_is_found_out_first(output: str) -> None:
     extra = ("--every", "2") if output == "--series" else ()
@@ -356,6 +358,21 @@ def test_an_interrupted_replay_keeps_whole_lines() -> None:
     found = lines_of("p.jsonl")
     assert 0 < len(found) < 100_000
     assert [prediction["id"] for prediction in found] == list(range(len(found)))
+
+
+def test_the_hierarchy_of_the_clusters_in_three_forms() -> None:
+    source = "synthetic:text?labels=12&blocks=3&events=1500"
+    for name in ("tree.json", "tree.nwk", "tree.txt"):
+        assert replay(source, "--hierarchy", name, "--quiet").exit_code == EXIT_OK
+    nodes = json.loads(Path("tree.json").read_bytes())
+    labels = {label for node in nodes for label in node.get("labels", ())}
+    assert nodes[0]["size"] == len(labels) == 12
+    newick, text = Path("tree.nwk").read_text(), Path("tree.txt").read_text()
+    assert newick.endswith(";\n")
+    assert all(f"'{label}'" in newick and label in text for label in labels)
+    printed = replay(source, "--hierarchy", "-")
+    assert printed.stdout == text
+    assert "1,500 events" in printed.stderr  # the table gives way
 
 
 def learner_events(name: str) -> list[dict[str, Any]]:

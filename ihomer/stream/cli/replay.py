@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -23,6 +23,9 @@ from ihomer.stream.cli.options import (
     TopKOption,
 )
 from ihomer.stream.settings import load_settings
+
+if TYPE_CHECKING:
+    from ihomer.learners.partition.hierarchy import Hierarchy
 
 _DRAWN = 200  # points of a plot
 
@@ -56,6 +59,14 @@ def replay_command(
     plot: Annotated[
         str | None,
         typer.Option("--plot", metavar="FILE", help="Draw rolling measures and what happened."),
+    ] = None,
+    hierarchy: Annotated[
+        str | None,
+        typer.Option(
+            "--hierarchy",
+            metavar="FILE",
+            help="Write the clusters of labels as a tree: .json, .nwk (Newick), else as text.",
+        ),
     ] = None,
     dead_letters: DeadLettersOption = None,
     events: EventsOption = None,
@@ -106,7 +117,7 @@ def replay_command(
     from ihomer.stream.replay import replay, series_point, summary
     from ihomer.stream.report import print_report
 
-    own = (json_to, plot)
+    own = (json_to, plot, hierarchy)
     outputs = (*own, settings.sink, settings.dead_letters, settings.events, series)
     check_places(settings.source, outputs)
     for uri in settings.source:
@@ -157,8 +168,18 @@ def replay_command(
     learner = processor.main.learner
     if plot is not None and isinstance(learner, IHomer):
         _write(plot, page(stream.name, drawn, learner.events()).encode())
+    if hierarchy is not None and isinstance(learner, IHomer):
+        _write(hierarchy, _drawn(learner.hierarchy(), hierarchy).encode() + b"\n")
     if not quiet and json_to != "-":
         print_report(figures, errors if "-" in outputs else Console())
+
+
+def _drawn(hierarchy: Hierarchy, path: str) -> str:
+    """The hierarchy in the form that a file's name asks for."""
+    suffix = Path(path).suffix.lower()
+    if suffix == ".json":
+        return hierarchy.to_json()
+    return hierarchy.to_newick() if suffix == ".nwk" else str(hierarchy)
 
 
 def _write(path: str, data: bytes) -> None:
