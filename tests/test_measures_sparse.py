@@ -111,6 +111,15 @@ def test_all_labels_as_candidates_give_the_same_bits(
     assert_identical(one.rolling(n_labels), dense.rolling(n_labels))
 
 
+@pytest.mark.parametrize("n_labels", [31, 33, 64, 65, 400])
+def test_many_candidates_give_the_same_bits(n_labels: int) -> None:
+    stream = random_stream(40, n_labels, seed=n_labels)
+    one = Looked(stream, everything(stream), seed=1)
+    dense, found = fed(stream, stream.cuts, window=9), fed_sparse(one, stream.cuts, window=9)
+    assert_identical(found.result(), dense.result())
+    assert_identical(found.rolling(), dense.rolling())
+
+
 @at_leisure
 @given(looked(), st.integers(0, 3), st.integers(1, 6))
 def test_what_is_no_candidate_is_off_and_ranked_last(

@@ -68,7 +68,7 @@ def test_tests_of_kernels_are_found() -> None:
 def test_kernels_of_the_package_are_found() -> None:
     assert tally.__file__ is not None
     names = set(nojit.kernel_lines(Path(tally.__file__).read_text(encoding="utf-8")).values())
-    assert {"tally_batch", "first_bad_truth"} <= names
+    assert {"tally_batch", "_compare_event"} <= names
     assert not names & {"Tally"}
 
 
