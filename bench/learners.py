@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from bench.candidate import Candidate, Native, declare_all
+from bench.clusterings import CLUSTERINGS, with_clusters
 from bench.peers import PEERS, PeerInfo, imported
 from bench.streams import Stream
 from ihomer.errors import UsageError
@@ -24,13 +25,14 @@ from ihomer.learners.baselines import BASELINES, make_baseline
 from ihomer.learners.ihomer import IHomer
 
 IHOMER = "ihomer"
-OWN = (IHOMER, *BASELINES)
+OWN = (IHOMER, *CLUSTERINGS, *BASELINES)
 GROUPS = {
-    "own": OWN,
+    "own": (IHOMER, *BASELINES),
+    "clusterings": tuple(CLUSTERINGS),
     "baselines": BASELINES,
     "river": tuple(name for name in PEERS if name.startswith("river-")),
     "moa": tuple(name for name in PEERS if name.startswith("moa-")),
-    "all": (*OWN, *PEERS),
+    "all": (IHOMER, *BASELINES, *PEERS),
 }
 
 
@@ -101,8 +103,10 @@ class Learner:
 
     def make(self, stream: Stream, seed: int) -> tuple[Candidate, Encoder]:
         """A fresh candidate and the encoder that makes its batches."""
-        if self.name == IHOMER:
+        if self.name == IHOMER or self.name in CLUSTERINGS:
             model = IHomer(**{"labels": stream.declared() or None, "seed": seed, **self.parameters})
+            if self.name in CLUSTERINGS:
+                with_clusters(model, self.name, seed)
             return _OwnIHomer(model), model.encoder
         if self.name in BASELINES:
             encoder = Encoder(stream.declared())
@@ -132,9 +136,9 @@ def parse_learner(word: str) -> Learner:
     name, _, query = word.partition("?")
     if ":" in name:
         imported(name)  # complains where there is no such thing
-    elif name not in GROUPS["all"]:
+    elif name not in (*OWN, *PEERS):
         raise UsageError(
-            f"learner: found {name!r}, accepted: {', '.join(GROUPS['all'])},"
+            f"learner: found {name!r}, accepted: {', '.join((*OWN, *PEERS))},"
             f" package.module:Name, or a group: {', '.join(GROUPS)}"
         )
     accepted = inspect.signature(IHomer).parameters if name == IHOMER else {}

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from ihomer.errors import UsageError
-from ihomer.instances import Batch, BoolArray, FloatArray
+from ihomer.instances import Batch, BoolArray, FloatArray, IntArray
 from ihomer.learners.arrays import grown, nbytes
 from ihomer.learners.kernels.joint import (
     ALPHA,
@@ -35,6 +35,7 @@ from ihomer.learners.kernels.thresholds import (
     empty_thresholds,
     threshold_rows,
 )
+from ihomer.learners.parts import PartDecision
 
 Objective = Literal["subset", "hamming", "micro-f1", "macro-f1"]
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
@@ -76,6 +77,16 @@ class Decision(Protocol):
 
     def adapt(self) -> None:
         """Tidy up; called when the number of learned events is a multiple of `STRIDE`."""
+        ...
+
+    def regroup(self, places: IntArray) -> None:
+        """Take other clusters; called when the number of learned events is a multiple of `STRIDE`.
+
+        Parameters
+        ----------
+        places
+            int32 (L,): each label's cluster from 0, below zero = in none.
+        """
         ...
 
 
@@ -138,9 +149,12 @@ class ThresholdDecision:
     def adapt(self) -> None:
         """See `Decision.adapt`; there is nothing to do."""
 
+    def regroup(self, places: IntArray) -> None:
+        """See `Decision.regroup`; labels are decided one by one."""
+
 
 class JointDecision:
-    """Whole label sets; see `joint_rows`."""
+    """Whole label sets, or the parts of them in each cluster; see `joint_rows`, `PartDecision`."""
 
     calibrated = False  # the mixture's own are surer where label sets differ
 
@@ -153,11 +167,12 @@ class JointDecision:
         # As if a tenth of ten sets had been right: hope first.
         self.state.numbers[HITS] = 1.0
         self.state.numbers[TRIES] = 10.0
+        self.parts = PartDecision()
 
     @property
     def memory_bytes(self) -> int:
         """Bytes held by the arrays."""
-        return nbytes(self.state)
+        return nbytes(self.state) + self.parts.memory_bytes
 
     def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
         """See `Decision.run`."""
@@ -165,9 +180,15 @@ class JointDecision:
         joint_rows(
             scores, batch.y_indptr, batch.y_indices, batch.labelled, batch.known, self.state, on
         )
+        self.parts.run(scores, batch, on)
+
+    def regroup(self, places: IntArray) -> None:
+        """See `Decision.regroup`."""
+        self.parts.regroup(places, self.state)
 
     def adapt(self) -> None:
         """See `Decision.adapt`: forget the rarer half of the label sets when there are too many."""
+        self.parts.adapt(self.state)
         state = self.state
         sets, used = int(state.sizes[0]), int(state.sizes[1])
         if sets + STRIDE > MAX_SETS or used > MAX_ARENA:

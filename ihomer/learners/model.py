@@ -343,6 +343,7 @@ class Model:
             cluster.set_budget(int(budget))
             self.cluster_of[cluster.members] = number
         self.places = self.cluster_of - 1
+        self._decision.regroup(self.places)
         self._nursery_works = not self.clusters or len(self.nursery.members) > 0
         return [numbers.get(id(cluster), -1) for cluster in now]
 

@@ -92,10 +92,14 @@ def neighbours() -> None:
 
 
 def decision() -> None:
-    """Decide on whole label sets."""
+    """Decide on whole label sets, and cluster by cluster."""
     batch = _batch(Encoder())
     scores = np.tile([0.75, 0.25], (len(batch), 1))
-    JointDecision().run(scores, batch, np.zeros(scores.shape, dtype=np.bool_))
+    joint = JointDecision()
+    for _ in range(2):  # over whole sets, then by cluster
+        joint.run(scores, batch, np.zeros(scores.shape, dtype=np.bool_))
+        joint.regroup(np.arange(2, dtype=np.int32))
+    joint.adapt()
 
 
 def ridge_and_network() -> None:

@@ -98,7 +98,7 @@ class JointState(NamedTuple):
 
 
 @kernel
-def _hash(labels: IntArray, start: int, stop: int) -> np.uint64:
+def hash_labels(labels: IntArray, start: int, stop: int) -> np.uint64:
     """FNV-1a over labels, with a shift that mixes the high bits down."""
     h = np.uint64(14695981039346656037)
     for k in range(start, stop):
@@ -137,7 +137,7 @@ def _recent(state: JointState, number: int, now: int) -> float:
 @kernel
 def _count_set(state: JointState, labels: IntArray, start: int, stop: int, now: int) -> None:
     """Add one event to a label set's counts, and keep `top` in order."""
-    h = _hash(labels, start, stop)
+    h = hash_labels(labels, start, stop)
     found = find_set(state, labels, start, stop, h)
     if found < 0:
         slot = -found - 1
@@ -304,7 +304,7 @@ def joint_rows(
         count = state.sizes[2]
         share, alpha = np.float32(numbers[SHARE]), np.float32(numbers[ALPHA])
         now = state.sizes[3]
-        found = find_set(state, chosen, zero, n_plain, _hash(chosen, zero, n_plain))
+        found = find_set(state, chosen, zero, n_plain, hash_labels(chosen, zero, n_plain))
         plain_at = int(state.rank[found]) if found >= 0 else -1
         often_weight = np.float32((1.0 - RECENT_SHARE) / max(1e-9, events))
         recent_weight = np.float32(RECENT_SHARE / max(1e-9, numbers[RECENT_TOTAL]))
@@ -389,7 +389,7 @@ def joint_rows(
         numbers[HITS] = HOPE_FADING * numbers[HITS] + (1.0 if right else 0.0)
         numbers[TRIES] = HOPE_FADING * numbers[TRIES] + 1.0
         # How much a set's frequency counts: the share of the true sets that it explains.
-        found = find_set(state, y_indices, y_start, y_stop, _hash(y_indices, y_start, y_stop))
+        found = find_set(state, y_indices, y_start, y_stop, hash_labels(y_indices, y_start, y_stop))
         if events > 0.0:
             responsible = 0.0
             if found >= 0:
