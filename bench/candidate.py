@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from ihomer.drift.events import LearnerEvent
 from ihomer.instances import Batch, Encoder
 from ihomer.learners.base import Predictions, SparsePredictions, StreamLearner
 
@@ -66,6 +67,10 @@ class Candidate(ABC):
     def counts(self) -> dict[str, int]:
         """Alarms and changes so far, by kind, of a learner that reports them."""
         return {}
+
+    def events(self, since: int) -> list[LearnerEvent]:  # noqa: ARG002 - most tell nothing
+        """What has happened to the learner after event number `since`, if it tells."""
+        return []
 
     def clusters(self) -> list[list[str]]:
         """The learner's partition of the labels, of a learner that has one."""

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from bench import recovery
+from bench import alarms, recovery
 from bench.learners import Learner, parse_learner
 from bench.passes import SERIES_MEASURES, Pass, spacing
 from bench.results import Cell
@@ -211,6 +211,16 @@ def _drift(task: Task, stream: Stream, learner: Learner, cell: Cell, on_progress
     _conclude(cell, run, run.seconds, 1)
 
 
+def _detectors(
+    task: Task, stream: Stream, learner: Learner, cell: Cell, on_progress: Progress
+) -> None:
+    """When there were alarms around planted changes."""
+    stream.keep()
+    _describe(cell, stream)
+    run = alarms.run(stream, learner, task, cell, on_progress)
+    _conclude(cell, run, run.seconds, 1)
+
+
 def _threads(
     task: Task, stream: Stream, learner: Learner, cell: Cell, on_progress: Progress
 ) -> None:
@@ -261,6 +271,7 @@ MEASUREMENTS: dict[str, Callable[[Task, Stream, Learner, Cell, Progress], None]]
     "tenths": _tenths,
     "memory": _memory,
     "drift": _drift,
+    "detectors": _detectors,
     "threads": _threads,
 }
 

@@ -1,17 +1,20 @@
 """Recovery from planted changes: drop, events to recover, area lost, alarms, label structure.
 
 In: generated streams, learners. Out: a table and a document with rolling measures and marks. What
-each figure means is said in `bench.recovery`.
+each figure means is said in `bench.recovery`. Where no streams are named the table of
+`bench.detectors` follows.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from copy import copy
 from typing import Any
 
 from rich.table import Table
 
+from bench import detectors
 from bench.command import console, end, make_parser, make_tasks, positive, run_document
 from bench.results import Cell
 from bench.streams import GENERATED
@@ -40,7 +43,8 @@ def main() -> None:
     parser = make_parser("drift", __doc__.splitlines()[0], " ".join(STREAMS), "ihomer,no-change")
     parser.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, help="processes")
     arguments = parser.parse_args()
-    if arguments.streams is None:
+    whole = arguments.streams is None
+    if whole:
         arguments.streams = list(STREAMS)
     errors = console(errors=True)
     tasks = make_tasks("drift", arguments)
@@ -49,10 +53,16 @@ def main() -> None:
             raise UsageError(
                 f"{task.stream}: no truth beside it, accepted: {GENERATED}..., not shuffled"
             )
-    document = run_document("drift", tasks, arguments, arguments.jobs, errors)
+    if whole:
+        listening = copy(arguments)
+        listening.streams, listening.learners = list(detectors.STREAMS), ["ihomer"]
+        tasks += make_tasks("detectors", listening)
+    document = run_document("drift", tasks, arguments, arguments.jobs, errors, detectors.summary)
     if not arguments.quiet:
         out = errors if arguments.json == "-" else console()
         out.print(table(document.cells), soft_wrap=True)
+        if whole:
+            out.print(detectors.table(document.summary), soft_wrap=True)
 
 
 def table(cells: list[Cell]) -> Table:
@@ -63,6 +73,8 @@ def table(cells: list[Cell]) -> Table:
     for head in ("at", "before", "drop", "level", "recovered", "area", "alarms"):
         shown.add_column(head, justify="right")
     for cell in cells:
+        if "told" in cell.extra:
+            continue  # of the table of detectors
         if cell.status != "done":
             shown.add_row(short(cell.stream), cell.learner, cell.status)
             continue

@@ -19,6 +19,7 @@ from bench.candidate import Candidate, Native, declare_all
 from bench.clusterings import CLUSTERINGS, with_clusters
 from bench.peers import PEERS, PeerInfo, imported
 from bench.streams import Stream
+from ihomer.drift.events import LearnerEvent
 from ihomer.errors import UsageError
 from ihomer.instances import Encoder
 from ihomer.learners.baselines import BASELINES, make_baseline
@@ -55,6 +56,10 @@ class _OwnIHomer(Native):
     def counts(self) -> dict[str, int]:
         """See `Candidate.counts`."""
         return self.learner.counts
+
+    def events(self, since: int) -> list[LearnerEvent]:
+        """See `Candidate.events`."""
+        return self.learner.events(since)
 
     def clusters(self) -> list[list[str]]:
         """See `Candidate.clusters`."""

@@ -9,39 +9,50 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ihomer.drift.adwin import ADWIN
-from ihomer.drift.watch import Watches
+from ihomer.drift.watch import CLOCK, DELTA, Watches
 
 STRIDE = 64
+# Of a stride's first rise: number of events, change and bound.
+Told = tuple[int, float, float] | None
 
 
-def twins(sums: np.ndarray, numbers: np.ndarray) -> list[list[bool]]:
+def twins(sums: np.ndarray, numbers: np.ndarray) -> list[list[Told]]:
     """What a detector for each column, and one for all, says at the end of every stride."""
+    columns = sums.shape[1]
+    detectors = [ADWIN(DELTA / columns) for _ in range(columns)] + [ADWIN(DELTA, clock=CLOCK)]
     answers = []
-    detectors = [ADWIN() for _ in range(sums.shape[1] + 1)]
     for start in range(0, len(sums), STRIDE):
-        stride = slice(start, start + STRIDE)
-        risen = []
-        for column, detector in enumerate(detectors):
-            some = [column] if column < sums.shape[1] else list(range(sums.shape[1]))
-            total, number = sums[stride, some].sum(axis=1), numbers[stride, some].sum(axis=1)
-            alarms = detector.update_many(total[number > 0] / number[number > 0])
-            latest = detector.latest
-            risen.append(bool(alarms.any()) and latest is not None and latest.change > 0)
-        answers.append(risen)
+        told: list[Told] = [None] * (columns + 1)
+        for place, detector in enumerate(detectors):
+            some = [place] if place < columns else list(range(columns))
+            for t in range(start, min(start + STRIDE, len(sums))):
+                if not numbers[t, some].any():
+                    continue
+                detector.update(sum(sums[t, some].tolist()))
+                latest = detector.latest
+                if detector.drift_detected and latest and latest.change > 0 and not told[place]:
+                    told[place] = t + 1, latest.change, latest.bound
+        answers.append(told)
     return answers
 
 
 def fed(
     watches: Watches, sums: np.ndarray, numbers: np.ndarray, cuts: list[int]
-) -> list[list[bool]]:
+) -> list[list[Told]]:
     """What watches answer at the end of every stride, fed in pieces."""
-    answers = []
+    answers: list[list[Told]] = []
     for start in range(0, len(sums), STRIDE):
         edges = [0, *sorted(cuts), STRIDE]
         for a, b in itertools.pairwise(edges):
             piece = slice(start + a, min(start + b, start + STRIDE))
-            watches.collect(sums[piece], numbers[piece])
-        answers.append(watches.risen())
+            learned = np.arange(1, len(sums) + 1)
+            watches.collect(sums[piece], numbers[piece], learned[piece])
+        answers.append(
+            [
+                (watches.told(place), *watches.alarm(place)[:2]) if risen else None
+                for place, risen in enumerate(watches.risen())
+            ]
+        )
     return answers
 
 
@@ -69,18 +80,20 @@ def test_only_a_rise_is_reported() -> None:
 
 
 def test_an_alarm_says_what_it_rests_on() -> None:
-    watches, detector = Watches(1), ADWIN()
-    values = np.repeat([0.0, 1.0], [640, 64])
-    watches.collect(values[:, None], np.ones((len(values), 1), dtype=np.int64))
-    detector.update_many(values)
-    assert watches.risen() == [True, True]
-    assert watches.alarm(0) == watches.alarm(-1) == detector.latest
+    watches, detector = Watches(1), ADWIN(DELTA, clock=CLOCK)
+    values = np.repeat([0.0, 1.0], [640, 16])
+    one = np.ones((len(values), 1), dtype=np.int64)
+    watches.collect(values[:, None], one, 1000 + np.arange(len(values)))
+    at = int(detector.update_many(values).argmax())
+    assert watches.risen() == [False, True]  # the column looks later
+    assert (watches.told(0), watches.told(-1)) == (0, 1000 + at)
+    assert watches.alarm(-1) == detector.latest
 
 
 def test_without_numbers_nothing_has_risen() -> None:
     watches = Watches(2)
     assert watches.risen() == [False] * 3
-    watches.collect(np.zeros((9, 2)), np.zeros((9, 2), dtype=np.int64))
+    watches.collect(np.zeros((9, 2)), np.zeros((9, 2), dtype=np.int64), np.arange(9))
     assert watches.risen() == [False] * 3
 
 

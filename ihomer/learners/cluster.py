@@ -101,8 +101,9 @@ class Cluster:
         self._grown = None
         places = np.concatenate([np.zeros(1, dtype=np.int32), members + 1])
         if self.path is not None:
+            # At rest, too: the trees grow on, and nodes that they give back are forgotten below.
+            self.path.make_room(self.forest.nodes, len(members))
             if segment.correcting:
-                self.path.make_room(self.forest.nodes, len(members))
                 # In C order, as the kernel expects.
                 base = segment.base if whole else np.take(segment.base, places, axis=1)
                 position_of = self._positions(batch.n_labels)

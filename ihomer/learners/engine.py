@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 
 from ihomer.drift.events import EventLog, Level
+from ihomer.drift.priors import PriorsAlarm, PriorsMonitor
 from ihomer.drift.watch import Watches
 from ihomer.instances import Batch, BoolArray, FloatArray, OffsetArray
 from ihomer.learners.executor import Executor
@@ -57,6 +58,8 @@ class Engine:
         self.log = EventLog(name=name)
         self.model = Model(settings, Executor(settings.threads))
         self._keeper = self._make_keeper() if settings.partition else None
+        self._priors = PriorsMonitor()
+        self._priors_told: tuple[int, PriorsAlarm] | None = None  # the first since the last stride
         self._watches = Watches(1)  # of the nursery, then of the clusters, and of all together
         self._teller = Teller(self.log)
 
@@ -68,7 +71,9 @@ class Engine:
     @property
     def memory_bytes(self) -> int:
         """Bytes of all arrays."""
-        return self.model.memory_bytes + (self._keeper.memory_bytes if self._keeper else 0)
+        parts = [self.model, self._priors, self._watches]
+        keeper = 0 if self._keeper is None else self._keeper.memory_bytes
+        return sum(part.memory_bytes for part in parts) + keeper
 
     def hierarchy(self, names: Sequence[str]) -> Hierarchy:
         """The hierarchy of the clusters of labels, whose names by id are given."""
@@ -161,7 +166,12 @@ class Engine:
                 loss,
                 counted,
             )
-            self._watches.collect(loss, counted)
+            learned = self.n_learned + batch.labelled.cumsum()
+            self._watches.collect(loss, counted, learned)
+            found = self._priors.update_many(batch.y_indptr, batch.y_indices, batch.labelled)
+            alarm = self._priors.latest
+            if found.any() and alarm is not None and self._priors_told is None:
+                self._priors_told = int(learned[found.argmax()]), alarm
         if self._keeper:
             self._keeper.update(batch.y_indptr, batch.y_indices)
 
@@ -175,10 +185,15 @@ class Engine:
             for place, risen in enumerate(local):
                 if risen:
                     alarm = self._watches.alarm(place)
-                    self._teller.alarm(self.n_learned, Level.CLUSTER, alarm, place=place)
+                    told = self._watches.told(place)
+                    self._teller.alarm(told, Level.CLUSTER, alarm, place=place)
+            if self._priors_told is not None:
+                told, priors = self._priors_told
+                self._teller.alarm(told, Level.PRIORS, priors, labels=priors.labels)
+                self._priors_told = None
             if loss_risen:
                 alarm, action = self._watches.alarm(-1), "partition looked at"
-                self._teller.alarm(self.n_learned, Level.LOSS, alarm, action)
+                self._teller.alarm(self._watches.told(-1), Level.LOSS, alarm, action)
         if self._keeper is None:
             return
 

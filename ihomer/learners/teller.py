@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ihomer.drift.adwin import Alarm
 from ihomer.drift.events import EventLog, Kind, LearnerEvent, Level
+from ihomer.drift.priors import PriorsAlarm
 from ihomer.learners.model import Model
 
 
@@ -67,11 +68,15 @@ class Teller:
         self,
         learned: int,
         level: Level,
-        alarm: Alarm,
+        alarm: Alarm | PriorsAlarm,
         action: str = "",
         place: int | None = None,
+        labels: Sequence[int] = (),
     ) -> None:
-        """Tell of an alarm; `place` is a cluster's among the present ones, 0 the nursery's."""
+        """Tell of an alarm; `place` is a cluster's among the present ones, 0 the nursery's.
+
+        `learned` is when the detector found it, which may be before the end of the stride.
+        """
         number = None if place is None else self._numbers[place]
         self._log.add(
             LearnerEvent(
@@ -80,8 +85,9 @@ class Teller:
                 level,
                 action,
                 number,
-                statistic=alarm.change,
-                bound=alarm.bound,
+                tuple(labels),
+                alarm.change,
+                alarm.bound,
             )
         )
 

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
+
+LEAST = 1e-4  # probabilities count as no closer to 0 and 1: a label costs 9.2 nats at most
+_SMALL = 1e-280  # a product of probabilities below it is put aside, far from underflow
+
+
+@kernel
+def _clipped(p: float) -> float:
+    return min(max(p, LEAST), 1.0 - LEAST)
 
 
 @kernel
@@ -18,7 +30,7 @@ def cluster_losses(
     loss: FloatArray,
     counted: OffsetArray,
 ) -> None:
-    """Squared errors of the labelled rows, summed over the labels of each cluster.
+    """Logarithmic losses of the labelled rows, summed over the labels of each cluster.
 
     Parameters
     ----------
@@ -29,17 +41,28 @@ def cluster_losses(
     cluster_of
         int32 (labels,): label id -> its cluster.
     loss, counted
-        float64, int64 (n, clusters): sums of (y - p)^2 over the labels known after the row, and
-        their number, are added.
+        float64, int64 (n, clusters): the sums, over the labels known after the row, of -ln p for
+        those that are on and -ln(1 - p) for the others, in nats, and their number, are added.
     """
+    clusters = loss.shape[1]
+    # One logarithm of a product costs less than one for each label.
+    product = np.ones(clusters)
     for t in range(labelled.shape[0]):
         if not labelled[t]:
             continue
         for c in range(known[t + 1]):
             p = scores[t, c] if c < known[t] else reserve[t]
-            loss[t, cluster_of[c]] += p * p
-            counted[t, cluster_of[c]] += 1
+            cluster = cluster_of[c]
+            counted[t, cluster] += 1
+            product[cluster] *= 1.0 - _clipped(p)
+            if product[cluster] < _SMALL:
+                loss[t, cluster] -= math.log(product[cluster])
+                product[cluster] = 1.0
         for k in range(y_indptr[t], y_indptr[t + 1]):
             c = y_indices[k]
-            p = scores[t, c] if c < known[t] else reserve[t]
-            loss[t, cluster_of[c]] += 1.0 - 2.0 * p
+            p = _clipped(scores[t, c] if c < known[t] else reserve[t])
+            loss[t, cluster_of[c]] += math.log((1.0 - p) / p)
+        for cluster in range(clusters):
+            if product[cluster] != 1.0:
+                loss[t, cluster] -= math.log(product[cluster])
+                product[cluster] = 1.0
