@@ -16,6 +16,7 @@ from rich.table import Table
 
 from bench import detectors
 from bench.command import console, end, make_parser, make_tasks, positive, run_document
+from bench.recovery import FRESH
 from bench.results import Cell
 from bench.streams import GENERATED
 from ihomer.errors import UsageError
@@ -36,16 +37,31 @@ STREAMS = tuple(
         "linear?events=20000",
     )
 )
+# Of the concept alone, for recovery.
+HOWS = {
+    "sudden": "sudden&at=5000",
+    "gradual": "gradual&at=5000&width=2000",
+    "incremental": "incremental&at=5000&width=4000",
+    "recurring": "recurring&at=5000&period=5000",
+}
+RECOVERY = tuple(
+    f"{GENERATED}{concept}?events={25_000 if how == 'recurring' else 15_000}&drift={change}"
+    for how, change in HOWS.items()
+    for concept in ("linear", "tree", "hyperplane", "rbf", "xor")
+)
 
 
 def main() -> None:
     """Measure and print."""
     parser = make_parser("drift", __doc__.splitlines()[0], " ".join(STREAMS), "ihomer,no-change")
+    parser.add_argument(
+        "--recovery", action="store_true", help="concepts that change in four ways instead"
+    )
     parser.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, help="processes")
     arguments = parser.parse_args()
-    whole = arguments.streams is None
-    if whole:
-        arguments.streams = list(STREAMS)
+    whole = arguments.streams is None and not arguments.recovery
+    if arguments.streams is None:
+        arguments.streams = list(RECOVERY if arguments.recovery else STREAMS)
     errors = console(errors=True)
     tasks = make_tasks("drift", arguments)
     for task in tasks:
@@ -61,6 +77,7 @@ def main() -> None:
     if not arguments.quiet:
         out = errors if arguments.json == "-" else console()
         out.print(table(document.cells), soft_wrap=True)
+        out.print(means(document.cells), soft_wrap=True)
         if whole:
             out.print(detectors.table(document.summary), soft_wrap=True)
 
@@ -80,6 +97,37 @@ def table(cells: list[Cell]) -> Table:
             continue
         for mark in cell.extra["recoveries"] or [None]:
             shown.add_row(short(cell.stream), cell.learner, *_change(cell, mark))
+    return shown
+
+
+def means(cells: list[Cell]) -> Table:
+    """One row a kind of change and learner: means over streams, seeds and changes.
+
+    A change that was not recovered from counts as the most events that a recovery may take.
+    """
+    shown = Table(title="recovery", box=None, padding=(0, 1, 0, 0))
+    for head in ("change", "learner"):
+        shown.add_column(head)
+    for head in ("changes", "recovered", "events", "area", "level", "example F1"):
+        shown.add_column(head, justify="right")
+    done: dict[tuple[str, str], list[tuple[dict[str, Any], float]]] = {}
+    for cell in cells:
+        for mark in cell.extra.get("recoveries") or ():
+            place = f"{mark['how']} {mark['what'] or mark['of']}", cell.learner
+            done.setdefault(place, []).append((mark, cell.measures["example_f1"]))
+    for (change, learner), found in sorted(done.items()):
+        took = [mark["events_to_recover"] for mark, _ in found]
+        count = len(found)
+        shown.add_row(
+            change,
+            learner,
+            str(count),
+            str(sum(events is not None for events in took)),
+            f"{sum(FRESH if events is None else events for events in took) / count:,.0f}",
+            _number(sum(mark["area"] for mark, _ in found) / count, 0),
+            _number(sum(mark["level"] for mark, _ in found) / count),
+            _number(sum(f1 for _, f1 in found) / count),
+        )
     return shown
 
 

@@ -14,10 +14,11 @@ from functools import partial
 
 import numpy as np
 
-from ihomer.drift.events import EventLog, Level
+from ihomer.drift.events import EventLog, LearnerEvent, Level
 from ihomer.drift.priors import PriorsAlarm, PriorsMonitor
 from ihomer.drift.watch import Watches
 from ihomer.instances import Batch, BoolArray, FloatArray, OffsetArray
+from ihomer.learners.challenge import Challenges, event_losses
 from ihomer.learners.executor import Executor
 from ihomer.learners.kernels.losses import cluster_losses
 from ihomer.learners.kernels.scaling import STRIDE
@@ -62,6 +63,9 @@ class Engine:
         self._priors_told: tuple[int, PriorsAlarm] | None = None  # the first since the last stride
         self._watches = Watches(1)  # of the nursery, then of the clusters, and of all together
         self._teller = Teller(self.log)
+        self._challenges: Challenges | None = None
+        if settings.drift:
+            self._challenges = Challenges(self._fresh, settings.max_memory_mb * 2**20)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -71,9 +75,8 @@ class Engine:
     @property
     def memory_bytes(self) -> int:
         """Bytes of all arrays."""
-        parts = [self.model, self._priors, self._watches]
-        keeper = 0 if self._keeper is None else self._keeper.memory_bytes
-        return sum(part.memory_bytes for part in parts) + keeper
+        parts = (self.model, self._priors, self._watches, self._keeper, self._challenges)
+        return sum(part.memory_bytes for part in parts if part is not None)
 
     def hierarchy(self, names: Sequence[str]) -> Hierarchy:
         """The hierarchy of the clusters of labels, whose names by id are given."""
@@ -147,6 +150,8 @@ class Engine:
     ) -> None:
         also = [partial(self._look, batch, scores, reserve)] if gained else []
         self.model.run(batch, columns, gained, scores, on, reserve, also)
+        if gained and self._challenges is not None:
+            self._challenges.run(batch, columns, event_losses(scores, reserve, batch))
 
     # What changes at strides.
 
@@ -194,6 +199,9 @@ class Engine:
             if loss_risen:
                 alarm, action = self._watches.alarm(-1), "partition looked at"
                 self._teller.alarm(self._watches.told(-1), Level.LOSS, alarm, action)
+            if self._challenges is not None:
+                found = self._challenges.adapt(self.model, self.n_learned, alarm=loss_risen)
+                self._take_over(*found)
         if self._keeper is None:
             return
 
@@ -212,7 +220,22 @@ class Engine:
         unplaced = np.setdiff1d(known, placed).astype(np.int32)
         kept = self.model.regroup([*groups, unplaced])
         self._watches.rearrange(kept)
+        if self._challenges is not None:
+            self._challenges.regroup([*groups, unplaced])
         self._teller.regrouped(self.n_learned, keeper.numbers, kept, self.model)
+
+    def _fresh(self) -> Model:
+        """A model that has learned nothing, of the present clusters."""
+        return Model(self.settings, self.model.executor).like(self.model)
+
+    def _take_over(self, model: Model, events: Sequence[LearnerEvent]) -> None:
+        """Put `model`, which may be the present one, in charge."""
+        self.log.extend(events)
+        if model is not self.model:
+            self.model = model.like(self.model)
+            self._watches = Watches(1 + len(model.clusters))
+            for cluster in (model.nursery, *model.clusters):
+                cluster.take_alternates()  # what it did before is not told
 
     def _make_keeper(self) -> PartitionKeeper:
         """The partition, within its share of the memory."""

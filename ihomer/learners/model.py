@@ -8,6 +8,7 @@ which labels belong together is told to it by `regroup`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import NamedTuple
 
@@ -39,6 +40,10 @@ from ihomer.learners.segment import OUTER, Segment
 LINEAR_SHARE = 0.5  # of the memory that linear experts may take; then features share columns
 FOREST_SHARE = 0.25  # of the memory, for the trees of all clusters
 FEWEST_COLUMNS = 256
+
+# Of all experts together, as measured: of a column and label, of a column, of a label; and of each
+# value of the events among which neighbours are looked for.
+_CELL_BYTES, _COLUMN_BYTES, _LABEL_BYTES, _ENTRY_BYTES = 24, 512, 8192, 500 * 64
 
 
 class Settings(NamedTuple):
@@ -89,7 +94,7 @@ class Model:
         self.cluster_of: IntArray = np.zeros(0, dtype=np.int32)
         self.places = self.cluster_of - 1
         self._base = "raw" if "ridge" in settings.without else "ridge"
-        self._executor = executor
+        self.executor = executor
         self._scaler = Scaler()
         off = settings.without
         self._neighbours = None if "neighbours" in off else NeighbourExpert()
@@ -210,8 +215,8 @@ class Model:
         if self._dense is not None and self._at_work("net"):
             work.append(partial(segment.condense, self._dense))
         work += [partial(block.begin, segment) for block in self.blocks]
-        self._executor.run(work)
-        self._executor.run([partial(block.step, segment) for block in self.blocks])
+        self.executor.run(work)
+        self.executor.run([partial(block.step, segment) for block in self.blocks])
         if growing and not self._nursery_works:  # as trees say that have never seen a label on
             places = np.concatenate([[0], 1 + self.nursery.members])
             outer[0][:, places], outer[1][:, places] = -LOGIT_CLIP, base[:, places]
@@ -220,13 +225,13 @@ class Model:
             for cluster in working
         ]
         work += [partial(block.ask, segment) for block in self.blocks]
-        self._executor.run(work)
+        self.executor.run(work)
         mixed = np.empty_like(scores)
-        self._executor.run(
+        self.executor.run(
             [partial(block.finish, segment, mixed, scores, reserve) for block in self.blocks]
         )
         basis = scores if self._decision.calibrated else mixed
-        self._executor.run([partial(self._decision.run, basis, batch, on), *also])
+        self.executor.run([partial(self._decision.run, basis, batch, on), *also])
         self.n_learned += gained
 
     def _room(self, columns: int, labels: int) -> None:
@@ -333,7 +338,7 @@ class Model:
         def make(number: int) -> None:
             made[number] = self._heir(groups[number], priors)
 
-        self._executor.run(
+        self.executor.run(
             [partial(make, number) for number, cluster in enumerate(made) if cluster is None]
         )
         *self.clusters, self.nursery = [cluster for cluster in made if cluster is not None]
@@ -346,6 +351,42 @@ class Model:
         self._decision.regroup(self.places)
         self._nursery_works = not self.clusters or len(self.nursery.members) > 0
         return [numbers.get(id(cluster), -1) for cluster in now]
+
+    def content_bytes(self, columns: int, entries: float) -> float:
+        """About what the model's contents take in memory, room to grow apart.
+
+        Unlike `memory_bytes` it depends on nothing but what has been learned, and so may decide.
+
+        Parameters
+        ----------
+        columns
+            Feature columns seen.
+        entries
+            Mean number of values in an event.
+        """
+        labels = len(self.cluster_of)
+        width = sum(block.width(labels) for block in self.blocks)
+        trees = sum(
+            cluster.forest.content_bytes(1 + len(cluster.members))
+            for cluster in (self.nursery, *self.clusters)
+            if cluster.forest is not None
+        )
+        cells = min(columns, self._most_columns) * width
+        fixed = _COLUMN_BYTES * columns + _LABEL_BYTES * width + _ENTRY_BYTES * entries
+        return trees + _CELL_BYTES * cells + fixed
+
+    def twin(self) -> Model:
+        """A copy that shares nothing that is learned."""
+        return deepcopy(self, {id(self.executor): self.executor})
+
+    def like(self, other: Model) -> Model:
+        """Itself, now of the labels and clusters that `other` has."""
+        labels = len(other.cluster_of)
+        columns, _ = self._roomy
+        self._room(max(0, columns), labels)
+        self._admit(labels)
+        self.regroup([*(cluster.members for cluster in other.clusters), other.nursery.members])
+        return self
 
     def _new_cluster(self, members: IntArray) -> Cluster:
         settings = self.settings

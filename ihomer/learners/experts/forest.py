@@ -20,7 +20,7 @@ from ihomer.instances import Batch, Float32Array, FloatArray, IntArray, OffsetAr
 from ihomer.learners.arrays import nbytes
 from ihomer.learners.kernels.columns import take_columns
 from ihomer.learners.kernels.elementary import LOGIT_CLIP
-from ihomer.learners.kernels.trees_grow import GRACE, SLOT_BYTES
+from ihomer.learners.kernels.trees_grow import GRACE, NODE_BYTES, SLOT_BYTES, WATCH_BYTES
 from ihomer.learners.kernels.trees_rows import forest_rows
 from ihomer.learners.kernels.trees_slots import enter_all, fill_keys, mix
 from ihomer.learners.kernels.trees_split import BERNSTEIN, EVIDENCE, HOEFFDING, Options
@@ -170,6 +170,13 @@ class Forest:
         if planted or switched:
             tops[PLANTED] = tops[SWITCHED] = 0
         return planted, switched
+
+    def content_bytes(self, labels: int) -> int:
+        """Bytes of what the trees use for so many labels, room to grow apart; see `tree_bytes`."""
+        _, nodes, counts, moments, watches, *_ = self.state.trees.sum(axis=0).tolist()
+        taken: int = nodes * (NODE_BYTES + 8 * labels) + watches * WATCH_BYTES
+        taken += counts * (SLOT_BYTES + 4 * labels) + moments * (SLOT_BYTES + 12 * labels)
+        return taken
 
     def set_budget(self, budget_bytes: int) -> None:
         """Change the memory to stay below; trees shrink to it at the next stride."""
