@@ -59,7 +59,7 @@ def agreement(clusters: Sequence[set[str]], blocks: IntArray, names: Sequence[st
 
 @pytest.mark.parametrize("kind", OURS)
 @pytest.mark.parametrize("skew", SKEWS)
-def test_planted_blocks_are_found_followed_and_told_of(
+def test_planted_blocks_of_a_long_stream_are_found_followed_and_told_of(
     kind: PartitionKind, skew: tuple[float, float]
 ) -> None:
     names, blocks = names_of(40), blocks_of(40, 8)
@@ -108,14 +108,14 @@ def test_splits_and_merges_are_found_within_two_thousand_events(
 
 
 @pytest.mark.parametrize("skew", SKEWS)
-def test_without_drift_nothing_changes_any_more(skew: tuple[float, float]) -> None:
+def test_without_drift_nothing_changes_any_more_in_a_long_stream(skew: tuple[float, float]) -> None:
     partitioner = LabelPartitioner()
     rows = label_sets(blocks_of(40, 8), 20_000, 3, *skew)
     partitioner.update_many(named(rows, names_of(40)))
     assert [event for event in partitioner.events() if event.event > 2000] == []
 
 
-def test_many_labels_are_found() -> None:
+def test_a_thousand_labels_are_found() -> None:
     blocks = blocks_of(1000, 50)
     partitioner = BlockPartitioner()
     partitioner.update(*label_sets(blocks, 10_000, 1, 0.5, 0.5))
@@ -129,7 +129,7 @@ def test_many_labels_are_found() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_independent_labels_are_one_cluster(seed: int) -> None:
+def test_independent_labels_of_a_long_stream_are_one_cluster(seed: int) -> None:
     partitioner = LabelPartitioner()
     partitioner.update_many(named(independent_sets(30, 4000, seed), names_of(30)))
     assert [len(cluster) for cluster in partitioner.clusters()] == [30]
@@ -266,7 +266,7 @@ def test_the_ring_holds_the_latest_label_sets(
     while sum(map(len, expected)) > LARGEST_SET:
         expected = expected[1:]
     assert found == expected
-    assert len(ring) == min(most, len(ring))
+    assert len(ring) <= most
 
 
 @settings(max_examples=30, deadline=None)
@@ -378,7 +378,7 @@ def test_every_kind_takes_whatever_comes(kind: PartitionKind) -> None:
     assert partitioner.memory_bytes < 3_000_000
 
 
-def test_the_published_form_splits_late_and_at_arbitrary_pivots() -> None:
+def test_the_published_form_splits_a_long_stream_late_and_at_arbitrary_pivots() -> None:
     names, blocks = names_of(40), blocks_of(40, 8)
     partitioner = LabelPartitioner("jaccard-published")
     partitioner.update_many(named(label_sets(blocks, 2048, 1), names))
