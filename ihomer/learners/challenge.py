@@ -15,13 +15,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ihomer.drift.events import Kind, LearnerEvent, Level
 from ihomer.drift.rise import BOUND, Rise, began
-from ihomer.instances import Batch, FloatArray, IntArray
+from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
 from ihomer.learners.kernels.losses import cluster_losses
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.model import Model
@@ -38,7 +38,6 @@ BEATEN_RESIGNS = 2.0  # bounds that the latter has to be worse by to be dropped 
 MOST_EVENTS, MOST_SHARE = 4096, 0.25  # that challengers may run, of all events learned beside them
 ROOM = 2.0  # what arrays may take of memory, of their contents
 _CONFIDENCE = math.log(2.0 / 0.002)  # of a comparison
-_FIELDS = tuple(field.name for field in fields(Batch))
 
 
 @dataclass
@@ -60,7 +59,7 @@ class Stride:
 
 
 def event_losses(scores: FloatArray, reserve: FloatArray, batch: Batch) -> FloatArray:
-    """Squared error of each labelled event, float64: summed over the labels known after it.
+    """Loss of each labelled event, float64, in nats: that of `cluster_losses` over all labels.
 
     A sum, because it hardly changes when labels are born that are seldom on.
 
@@ -86,6 +85,31 @@ def event_losses(scores: FloatArray, reserve: FloatArray, batch: Batch) -> Float
     )
     found: FloatArray = loss[batch.labelled, 0]
     return found
+
+
+def labelled_part(batch: Batch) -> Batch:
+    """The labelled events of a batch, as a copy: a slice would keep the whole of what it is of.
+
+    Where others lie among them depends on how the stream is cut, and nothing is learned from them.
+    """
+    rows = np.flatnonzero(batch.labelled)
+
+    def taken(indptr: OffsetArray) -> tuple[OffsetArray, OffsetArray]:
+        lengths = np.diff(indptr)[rows]
+        ends = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+        return ends, np.arange(ends[-1]) + np.repeat(indptr[rows] - ends[:-1], lengths)
+
+    indptr, at = taken(batch.indptr)
+    y_indptr, y_at = taken(batch.y_indptr)
+    return Batch(
+        indptr,
+        batch.indices[at],
+        batch.values[at],
+        y_indptr,
+        batch.y_indices[y_at],
+        batch.labelled[rows],
+        np.concatenate([batch.known[rows], batch.known[-1:]]),
+    )
 
 
 def compare(gains: Sequence[FloatArray]) -> tuple[float, float]:
@@ -214,9 +238,9 @@ class Challenges:
             The present model's `event_losses`.
         """
         self._room = max(self._room, columns)
-        self._columns = max(self._columns, 1 + int(batch.indices.max(initial=-1)))
-        # Copies: a slice would keep the whole batch.
-        self._open.segments.append(Batch(*(getattr(batch, name).copy() for name in _FIELDS)))
+        kept = labelled_part(batch)
+        self._columns = max(self._columns, 1 + int(kept.indices.max(initial=-1)))
+        self._open.segments.append(kept)
         self._open.losses.append(losses)
         if self.challenger is not None:
             self.challenger.run(batch, columns, losses)
