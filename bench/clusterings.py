@@ -7,38 +7,33 @@ learner, because it serves comparison only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
-from ihomer.instances import IntArray
+from ihomer.errors import UsageError
 from ihomer.learners.ihomer import IHomer
 
-Groups = Sequence[IntArray]  # of each cluster, and last of the labels without a place
+Clusters = list[list[int]]  # ascending label ids
 
 MOST_LABELS = 1 << 17
 
 
-def one_per_label(groups: Groups, seed: int) -> list[IntArray]:
+def one_per_label(clusters: Clusters, seed: int) -> Clusters:
     """Each label with a place alone."""
     del seed  # nothing is drawn
-    *clusters, unplaced = groups
-    alone = [cluster[i : i + 1] for cluster in clusters for i in range(len(cluster))]
-    return [*alone, unplaced]
+    return [[label] for cluster in clusters for label in cluster]
 
 
-def at_random(groups: Groups, seed: int) -> list[IntArray]:
-    """Clusters of the same sizes; labels that stay keep their order, so most stay together."""
-    *clusters, unplaced = groups
-    placed = np.concatenate([np.zeros(0, dtype=np.int32), *clusters])
+def at_random(clusters: Clusters, seed: int) -> Clusters:
+    """Clusters of the same sizes; labels keep their order in a draw, so most stay together."""
     keys = np.random.default_rng(seed).random(MOST_LABELS)
-    drawn = placed[np.argsort(keys[placed], kind="stable")]
-    ends = np.cumsum([len(cluster) for cluster in clusters])[:-1]
-    parts = np.split(drawn, ends) if clusters else []
-    return [*(np.sort(part) for part in parts), unplaced]
+    placed = np.array([label for cluster in clusters for label in cluster], dtype=np.int64)
+    drawn = iter(placed[np.argsort(keys[placed], kind="stable")].tolist())
+    return [sorted(next(drawn) for _ in cluster) for cluster in clusters]
 
 
-CLUSTERINGS: dict[str, Callable[[Groups, int], list[IntArray]]] = {
+CLUSTERINGS: dict[str, Callable[[Clusters, int], Clusters]] = {
     "ihomer-one-per-label": one_per_label,
     "ihomer-random-clusters": at_random,
 }
@@ -55,12 +50,20 @@ def with_clusters(model: IHomer, name: str, seed: int) -> IHomer:
         A key of `CLUSTERINGS`.
     seed
         Of what is drawn.
+
+    Raises
+    ------
+    UsageError
+        The model has no partition.
     """
-    inner = model._engine.model
-    regroup = inner.regroup
+    keeper = model._engine._keeper
+    if keeper is None:
+        raise UsageError(f"{name}: found partition=False, accepted: a partition")
+    partitioner = keeper.partitioner
+    own = partitioner.clusters
 
-    def other(groups: Groups) -> list[int]:
-        return regroup(CLUSTERINGS[name](groups, seed))
+    def clusters() -> Clusters:
+        return CLUSTERINGS[name](own(), seed)
 
-    inner.regroup = other  # type: ignore[method-assign]
+    partitioner.clusters = clusters  # type: ignore[method-assign]
     return model

@@ -1,10 +1,10 @@
 """What clusters of labels are worth: none, the learner's own, one for each label, random ones.
 
 In: streams. Out: a table and a document: measures, events per second and clusters at the end for
-ihomer with one cluster (``partition=false``), with its partition, with one cluster for each label
-and with random clusters of the partition's sizes. Without ``--streams``: all real streams that are
-there, and planted ones with 40, 400 and 4,000 labels. Events per second are of one process among
-``--jobs``; for figures that count use ``--jobs 1``.
+ihomer with one cluster (``partition=false``), with the partition of either kind, with one cluster
+for each label and with random clusters of the partition's sizes. Without ``--streams``: all real
+streams that are there, and planted ones with 40, 400 and 4,000 labels. Events per second are of one
+process among ``--jobs``; for figures that count use ``--jobs 1``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PLANTED = tuple(
         "text?labels=4000&blocks=200&events=5000",
     )
 )
-LEARNERS = (f"{IHOMER}?partition=false", IHOMER, *CLUSTERINGS)
+LEARNERS = (f"{IHOMER}?partition=false", IHOMER, f"{IHOMER}?partition=jaccard", *CLUSTERINGS)
 SHOWN = ("subset_accuracy", "micro_f1", "macro_f1")
 
 

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import numpy as np
+import pytest
 
-from bench.clusterings import CLUSTERINGS, at_random, one_per_label
+from bench.clusterings import CLUSTERINGS, at_random, one_per_label, with_clusters
 from bench.clusters import LEARNERS, table
 from bench.learners import parse_learner
 from bench.results import Cell
 from bench.streams import Stream
+from ihomer.errors import UsageError
+from ihomer.learners.ihomer import IHomer
 
-GROUPS = [np.array(ids, dtype=np.int32) for ids in ([0, 2, 4, 6, 8], [1, 3, 5], [7, 9])]
+CLUSTERS = [[0, 2, 4, 6, 8], [1, 3, 5]]
 
 
 def test_one_cluster_per_label() -> None:
-    found = [group.tolist() for group in one_per_label(GROUPS, 1)]
-    assert found == [[0], [2], [4], [6], [8], [1], [3], [5], [7, 9]]
+    assert one_per_label(CLUSTERS, 1) == [[0], [2], [4], [6], [8], [1], [3], [5]]
 
 
 def test_random_clusters_have_the_sizes_and_the_labels() -> None:
-    one, other = (at_random(GROUPS, seed) for seed in (1, 2))
+    one, other = (at_random(CLUSTERS, seed) for seed in (1, 2))
     for found in (one, other):
-        assert [len(group) for group in found] == [5, 3, 2]
-        assert sorted(np.concatenate(found).tolist()) == list(range(10))
-        assert all((np.diff(group) > 0).all() for group in found)
-        assert found[-1].tolist() == [7, 9]
-    assert one[0].tolist() != other[0].tolist()
+        assert [len(cluster) for cluster in found] == [5, 3]
+        assert sorted(found[0] + found[1]) == [0, 1, 2, 3, 4, 5, 6, 8]
+    assert sorted(one[0]) != sorted(other[0])
 
 
 def test_they_take_the_place_of_the_learners_own() -> None:
@@ -40,6 +39,11 @@ def test_they_take_the_place_of_the_learners_own() -> None:
     assert sizes["ihomer"] == sizes["ihomer-random-clusters"] == [4, 4, 4]
     assert found["ihomer"] != found["ihomer-random-clusters"]
     assert sizes["ihomer-one-per-label"] == [1] * 12
+
+
+def test_one_cluster_has_no_others() -> None:
+    with pytest.raises(UsageError, match="found partition=False"):
+        with_clusters(IHomer(partition=False), "ihomer-one-per-label", 1)
 
 
 def test_the_table_has_differences_to_one_cluster() -> None:
