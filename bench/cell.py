@@ -106,7 +106,7 @@ def _accuracy(
             cell.series.append(run.point())
     _conclude(cell, run, run.seconds, 1)
     if cell.status == "done":
-        found = later.result(len(run.encoder.labels))
+        found = later.result(run.encoder.labels.ever)
         cell.extra["second_half"] = {key: found[key] for key in SERIES_MEASURES}
     cell.extra["counts"] = run.candidate.counts()
     cell.extra["clusters"] = len(run.candidate.clusters())
@@ -177,7 +177,7 @@ def _memory(
             )
     cell.length = length or run.events
     cell.extra["largest_model_bytes"] = largest or None
-    cell.labels = len(run.encoder.labels)
+    cell.labels = run.encoder.labels.ever
     cell.features = run.encoder.features.columns
     _conclude(cell, run, run.seconds, 1)
 
@@ -196,7 +196,7 @@ def _tenths(
         if len(ends) <= 10 and run.events >= len(ends) * every:
             ends.append((run.events, run.seconds))
     cell.length = length
-    cell.labels, cell.features = len(run.encoder.labels), run.encoder.features.columns
+    cell.labels, cell.features = run.encoder.labels.ever, run.encoder.features.columns
     _conclude(cell, run, run.seconds, 1)
     cell.extra["tenths"] = [
         (last[0] - first[0]) / (last[1] - first[1]) for first, last in pairwise(ends)

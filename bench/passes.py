@@ -135,7 +135,7 @@ class Pass:
 
     def result(self) -> dict[str, float]:
         """The measures over all events so far and all labels known by now."""
-        return self.measures.result(len(self.encoder.labels))
+        return self.measures.result(self.encoder.labels.ever)
 
     def point_due(self) -> bool:
         """Whether a point of the series is due; asked once after each batch."""
@@ -146,5 +146,5 @@ class Pass:
 
     def point(self) -> dict[str, float]:
         """The main measures over the last events, with the number of events so far."""
-        rolling = self.measures.rolling(len(self.encoder.labels))
+        rolling = self.measures.rolling(self.encoder.labels.ever)
         return {"events": self.events, **{key: rolling[key] for key in SERIES_MEASURES}}

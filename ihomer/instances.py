@@ -12,15 +12,22 @@ each; a boolean is 0 or 1; an infinite number is refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ihomer.errors import MalformedEventError
-from ihomer.vocabulary import FeatureKey, FeatureVocabulary, LabelVocabulary, NewLabels
+from ihomer.vocabulary import (
+    Change,
+    FeatureKey,
+    FeatureVocabulary,
+    FreedColumns,
+    LabelVocabulary,
+    NewLabels,
+)
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Float32Array: TypeAlias = npt.NDArray[np.float32]
@@ -99,6 +106,11 @@ class Batch:
     known
         int32 (n + 1,): ``known[t]`` = how many labels have been on before event t, so ids below
         it can be predicted at t; ``known[t + 1]`` counts event t's own labels too.
+    changes
+        Of labels that have vanished or been born since the first one vanished, in order: from
+        ``change.at`` on the id is another's, or nobody's.
+    freed
+        Feature columns that mean something else from an event on.
     """
 
     indptr: OffsetArray
@@ -108,6 +120,8 @@ class Batch:
     y_indices: IntArray
     labelled: BoolArray
     known: IntArray
+    changes: tuple[Change, ...] = ()
+    freed: tuple[FreedColumns, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labelled)
@@ -129,11 +143,48 @@ class Batch:
             self.y_indices[y_first:y_last],
             self.labelled[start:stop],
             self.known[start : stop + 1],
+            # Those after the last event are in the slice that ends there.
+            _within(self.changes, start, stop + (stop == len(self))) if self.changes else (),
+            _within(self.freed, start, stop) if self.freed else (),
         )
 
+    def names(self, now: Sequence[str]) -> Iterator[tuple[int, int, Sequence[str]]]:
+        """Whose the ids are: from where to where (exclusive) in the batch, the names by id.
+
+        No two ids have one name. What an id is called while it is nobody's means nothing.
+
+        Parameters
+        ----------
+        now
+            The names after the batch.
+        """
+        table, stop = now, len(self)
+        found = []
+        for change in reversed(self.changes):
+            if not change.birth and table[change.label] != change.name:
+                found.append((change.at, stop, table))
+                former = list(table)
+                if change.name in former:  # it has come back at another id, which was nobody's
+                    former[former.index(change.name)] = ""
+                former[change.label] = change.name
+                table, stop = former, change.at
+        found.append((0, stop, table))
+        for start, end, names in reversed(found):
+            if start < end or not len(self):
+                yield start, end, names
+
     def unlabelled(self) -> Batch:
-        """The same events, to be predicted only."""
-        return replace(self, labelled=np.zeros(len(self), dtype=np.bool_))
+        """The same events, to be predicted only, as long as nobody has learned them."""
+        return replace(self, labelled=np.zeros(len(self), dtype=np.bool_), changes=(), freed=())
+
+
+_Dated = TypeVar("_Dated", Change, FreedColumns)
+
+
+def _within(found: tuple[_Dated, ...], start: int, end: int) -> tuple[_Dated, ...]:
+    """Those at events `start` to `end` (exclusive), counted from there."""
+    inside = [each for each in found if start <= each.at < end]
+    return tuple(each._replace(at=each.at - start) for each in inside)
 
 
 class _Shape(NamedTuple):
@@ -152,7 +203,7 @@ class Encoder:
     ----------
     labels
         Label names declared before the first event.
-    max_features, max_labels, new_labels
+    max_features, max_labels, new_labels, forget_labels_after, reuse_columns
         See `FeatureVocabulary` and `LabelVocabulary`.
 
     Examples
@@ -169,9 +220,12 @@ class Encoder:
         max_features: int = 1 << 16,
         max_labels: int = 1 << 20,
         new_labels: NewLabels = "error",
+        forget_labels_after: int | None = None,
+        *,
+        reuse_columns: bool = False,
     ) -> None:
-        self.features = FeatureVocabulary(max_features)
-        self.labels = LabelVocabulary(labels, max_labels, new_labels)
+        self.features = FeatureVocabulary(max_features, reuse=reuse_columns)
+        self.labels = LabelVocabulary(labels, max_labels, new_labels, forget_labels_after)
         self._shapes: dict[int, _Shape] = {}
         self._last: _Shape | None = None
         self._clear()
@@ -182,6 +236,7 @@ class Encoder:
         self._positives: list[list[int]] = []
         self._labelled: list[bool] = []
         self._known: list[int] = [self.labels.seen]
+        self._freed: list[FreedColumns] = []
 
     def __len__(self) -> int:
         """Number of events in the open batch."""
@@ -198,7 +253,12 @@ class Encoder:
         """
         admitted = None if event.on is None else self.labels.admit(event.on)
         indices, values = self._features(event.x, add=True)
-        positives = [] if admitted is None else self.labels.ids(admitted)
+        if self.features.freed:
+            self._freed.append(FreedColumns(len(self), self.features.take_freed()))
+            self._shapes.clear()
+            self._last = None
+        self.features.touch(indices)
+        positives = [] if admitted is None else self.labels.ids(admitted, len(self))
         if event.off:
             self.labels.declare_within_bound(event.off)
         self._indices.append(indices)
@@ -217,6 +277,8 @@ class Encoder:
             np.array([i for part in self._positives for i in part], dtype=np.int32),
             np.array(self._labelled, dtype=np.bool_),
             np.array(self._known, dtype=np.int32),
+            self.labels.take_changes(),
+            tuple(self._freed),
         )
         self._clear()
         return batch
@@ -287,8 +349,8 @@ class Encoder:
         if last is not None and last.keys == keys:
             return last
         shape = _shape(keys, self.features.ids([_text(key) for key in keys], add=add))
-        # Names that were not kept may get other ids next time, hashed ones never do.
-        if add:
+        # Names that were not kept may get other ids next time.
+        if add and self._lasts(shape):
             self._last = shape
         return shape
 
@@ -297,11 +359,16 @@ class Encoder:
         if shape is not None and shape.keys is names:
             return shape
         shape = _shape(names, self.features.ids(names, add=add))
-        if add:
+        if add and self._lasts(shape):
             if len(self._shapes) >= _REMEMBERED_SHAPES:
                 self._shapes.clear()
             self._shapes[id(names)] = shape
         return shape
+
+    def _lasts(self, shape: _Shape) -> bool:
+        """Whether the ids stay until columns are freed: hashed names may get their own before."""
+        features = self.features
+        return not (features.reuse and features.full) or bool((shape.ids < features.bound).all())
 
     def _mixed(self, x: Mapping[Any, Value], *, add: bool) -> tuple[IntArray, FloatArray]:
         """The general case: any mixture of accepted value types."""

@@ -76,6 +76,7 @@ def test_defaults() -> None:
         "max_features": 65_536,
         "max_labels": 1 << 20,
         "new_labels": "error",
+        "forget_labels_after": 100_000,
         "seed": 0,
         "delivery": "at-least-once",
         "data_dir": None,

@@ -11,12 +11,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TypeAlias
 
 import numpy as np
 
 from ihomer.instances import Batch, BoolArray, Encoder, FloatArray, IntArray, OffsetArray
 from ihomer.learners.base import Predictions, SparsePredictions, StreamLearner
+from ihomer.vocabulary import MOST_REMEMBERED, Change
 
 BASELINES = ("no-change", "majority", "majority-set")
 MANY = 4096
@@ -42,9 +45,14 @@ class _Baseline(ABC):
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
         self.n_learned = 0
+        self._vacant: set[int] = set()
+        self._names: Sequence[str] | None = None  # at the present event; None: as by now
+        self._changes: dict[int, list[Change]] = {}  # of the present batch, by event
+        self._tables: dict[int, Sequence[str]] = {}  # names, from an event on
 
     def predict_learn(self, batch: Batch) -> Predictions | SparsePredictions:
         """See `StreamLearner.predict_learn`; sparse if an event knows more than `MANY` labels."""
+        self._open(batch)
         events = np.cumsum(batch.labelled, dtype=np.int64) - batch.labelled + self.n_learned
         known = batch.known[: len(batch)].tolist()
         if max(known, default=0) > MANY:
@@ -52,9 +60,14 @@ class _Baseline(ABC):
         shape = (len(batch), batch.n_labels)
         on, scores = np.zeros(shape, dtype=np.bool_), np.full(shape, np.nan)
         for t in range(len(batch)):
+            self._follow(t)
             if self.n_learned:
                 self._predict(on[t, : known[t]], scores[t, : known[t]])
+            if self._vacant:
+                nobody = list(self._vacant)
+                on[t, nobody], scores[t, nobody] = False, np.nan
             self._learn_event(batch, t)
+        self._follow(len(batch))
         return Predictions(on, scores, events)
 
     def _sparse(self, batch: Batch, known: list[int], events: OffsetArray) -> SparsePredictions:
@@ -63,6 +76,7 @@ class _Baseline(ABC):
         scores: list[float] = []
         on: list[bool] = []
         for t in range(len(batch)):
+            self._follow(t)
             if self.n_learned:
                 find = self._candidates if known[t] > MANY else self._all
                 found, their_scores, n_on = find(known[t])
@@ -71,6 +85,7 @@ class _Baseline(ABC):
                 on += [True] * n_on + [False] * (len(found) - n_on)
             indptr[t + 1] = len(ids)
             self._learn_event(batch, t)
+        self._follow(len(batch))
         return SparsePredictions(
             batch.n_labels,
             indptr,
@@ -79,6 +94,26 @@ class _Baseline(ABC):
             np.array(on, dtype=np.bool_),
             events,
         )
+
+    def _open(self, batch: Batch) -> None:
+        self._names, self._changes, self._tables = None, {}, {}
+        if batch.changes:
+            by_event = groupby(batch.changes, lambda change: change.at)
+            self._changes = {t: list(changes) for t, changes in by_event}
+            tables = batch.names(self.encoder.labels.names())
+            self._tables = {start: names for start, _, names in tables}
+
+    def _follow(self, t: int) -> None:
+        """Follow what has happened to ids before event `t` of the batch."""
+        self._names = self._tables.get(t, self._names)
+        changes = self._changes.pop(t, ())
+        for change in changes:
+            (self._vacant.discard if change.birth else self._vacant.add)(change.label)
+        if changes:
+            self._reassign(changes)
+
+    def _name(self, label: int) -> str:
+        return self._names[label] if self._names else self.encoder.labels.name(label)
 
     def _learn_event(self, batch: Batch, t: int) -> None:
         if batch.labelled[t]:
@@ -90,11 +125,13 @@ class _Baseline(ABC):
         on, scores = np.zeros(known, dtype=np.bool_), np.zeros(known)
         self._predict(on, scores)
         order = np.lexsort((self.encoder.labels.ranks()[:known], -scores))
+        if self._vacant:
+            order = order[~np.isin(order, list(self._vacant))]
         return order.tolist(), scores[order].tolist(), int(on.sum())
 
     def _by_name(self, ids: IntArray) -> _Ranked:
         """These labels with a score of 1 as candidates."""
-        ranked = sorted(ids.tolist(), key=self.encoder.labels.name)
+        ranked = sorted(ids.tolist(), key=self._name)
         return ranked, [1.0] * len(ranked), len(ranked)
 
     @abstractmethod
@@ -108,6 +145,10 @@ class _Baseline(ABC):
     @abstractmethod
     def _learn(self, positives: IntArray) -> None:
         """Learn one event's label ids, ascending."""
+
+    @abstractmethod
+    def _reassign(self, changes: Iterable[Change]) -> None:
+        """Keep what is known of labels that have vanished apart from their ids, if they return."""
 
 
 class NoChange(_Baseline):
@@ -128,6 +169,9 @@ class NoChange(_Baseline):
     def _learn(self, positives: IntArray) -> None:
         self._last = positives.copy()
 
+    def _reassign(self, changes: Iterable[Change]) -> None:
+        """See `_Baseline._reassign`; a label that vanishes has long left the last set."""
+
 
 class Majority(_Baseline):
     """Predicts each label that was on in more than half of the events; scores are those rates.
@@ -139,6 +183,7 @@ class Majority(_Baseline):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__(encoder)
+        self._former: dict[str, int] = {}
         self._counts = array("q")  # of single numbers faster than numpy's
         self._shown = 0  # that many of the most frequent are kept in order; 0: not yet
         self._top: list[tuple[int, str]] = []  # minus the count, and the name; ascending
@@ -176,7 +221,7 @@ class Majority(_Baseline):
         top, ids = self._top, self._top_ids
         if len(ids) == self._shown and count < -top[-1][0]:
             return
-        name = self.encoder.labels.name(label)
+        name = self._name(label)
         place = bisect_left(top, (1 - count, name))
         if place < len(top) and ids[place] == label:
             del top[place], ids[place]
@@ -192,10 +237,23 @@ class Majority(_Baseline):
         if len(seen) > self._shown:
             least = np.partition(counts[seen], -self._shown)[-self._shown]
             seen = seen[counts[seen] >= least]
-        name = self.encoder.labels.name
+        name = self._name
         ranked = sorted((-int(counts[i]), name(i), i) for i in seen.tolist())
         self._top = [entry[:2] for entry in ranked[: self._shown]]
         self._top_ids = [entry[2] for entry in ranked[: self._shown]]
+
+    def _reassign(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            self._make_room(change.label + 1)
+            if change.birth:
+                self._counts[change.label] += self._former.pop(change.name, 0)
+                continue
+            self._former[change.name] = self._counts[change.label]
+            self._counts[change.label] = 0
+            if len(self._former) > MOST_REMEMBERED:
+                del self._former[next(iter(self._former))]
+        if self._shown:
+            self._rank()
 
     def _make_room(self, labels: int) -> None:
         if labels > len(self._counts):
@@ -233,6 +291,21 @@ class MajoritySet(_Baseline):
         self._counts[labels] = count = self._counts.get(labels, 0) + 1
         # Smaller is better: more often, then earlier by name.
         if -count <= self._best_key[0]:
-            key = (-count, sorted(map(self.encoder.labels.name, labels)))
+            key = self._key(labels)
             if key < self._best_key:
                 self._best, self._best_key = labels, key
+
+    def _key(self, labels: tuple[int, ...]) -> tuple[int, list[str]]:
+        return -self._counts[labels], sorted(map(self._name, labels))
+
+    def _reassign(self, changes: Iterable[Change]) -> None:
+        """Forget the sets with a label that has vanished: they cannot be right any more."""
+        gone = {change.label for change in changes if not change.birth}
+        if not gone:
+            return
+        self._counts = {
+            labels: count for labels, count in self._counts.items() if gone.isdisjoint(labels)
+        }
+        if not gone.isdisjoint(self._best):
+            self._best = min(self._counts, key=self._key, default=())
+            self._best_key = self._key(self._best) if self._counts else (0, [])

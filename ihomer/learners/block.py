@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.learners.arrays import begin_like, grown, nbytes
 from ihomer.learners.experts.linear import LinearExpert, padded
 from ihomer.learners.experts.network import NetworkExpert
@@ -265,6 +265,14 @@ class LabelBlock:
         begin_like(self.mixture, other.mixture)
         begin_like(self.trivial, other.trivial)
         begin_like(self.calibration, other.calibration)
+
+    def forget_columns(self, columns: OffsetArray) -> None:
+        """Let feature columns stand for features that were never seen."""
+        for expert in self.linear.values():
+            expert.forget_columns(columns[columns < expert.columns].astype(np.int32))
+        if self.ridge is not None:
+            weights = self.ridge.state.weights
+            weights[columns[columns < len(weights)]] = 0.0
 
     def fold(self, columns: int) -> None:
         """Let features share `columns` columns, so that a growing number of labels has room."""

@@ -215,6 +215,14 @@ class Challenges:
         self._columns = 0  # columns seen
 
     @property
+    def models(self) -> list[Model]:
+        """All models beside the present one, each once."""
+        found = self.challenger
+        running = [] if found is None else [found.model, found.before, found.source]
+        models = [model for model in (*self.stored, *running) if model is not None]
+        return list({id(model): model for model in models}.values())
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes of all arrays."""
         found = self.challenger

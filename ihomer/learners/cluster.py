@@ -6,6 +6,7 @@ on threads.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -152,6 +153,28 @@ class Cluster:
             if source.path is not None and not (trees and number == main):
                 own, theirs = self._places(source, there)
                 self.path.inherit(1 + own, source.path, 1 + theirs)
+
+    def with_members(self, members: IntArray, fresh: IntArray, priors: FloatArray) -> Cluster:
+        """The cluster with other members; it knows about those it had, but for `fresh` ones.
+
+        Parameters
+        ----------
+        members, fresh
+            int32, label ids, ascending.
+        priors
+            float64: how often the members are on.
+        """
+        new = copy.copy(self)
+        new.members, new._position_of = members, np.zeros(0, dtype=np.int32)
+        if self.forest is None:
+            return new
+        self.know_members()
+        shared = np.isin(members, self.members) & ~np.isin(members, fresh)
+        if self.path is not None:
+            new.path = PathRegression()
+            new.path.make_room(self.path.linear.columns, len(members))
+        new._copy_trees(self, shared, priors)
+        return new
 
     def know_members(self) -> None:
         """Make room for labels that were born while the trees rested."""

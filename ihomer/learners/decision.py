@@ -89,6 +89,10 @@ class Decision(Protocol):
         """
         ...
 
+    def forget_labels(self, labels: IntArray) -> None:
+        """Let ids, ascending, stand for labels that have never been on."""
+        ...
+
 
 def make_decision(objective: str, *, joint: bool = True) -> Decision:
     """The decision for a measure.
@@ -152,6 +156,13 @@ class ThresholdDecision:
     def regroup(self, places: IntArray) -> None:
         """See `Decision.regroup`; labels are decided one by one."""
 
+    def forget_labels(self, labels: IntArray) -> None:
+        """See `Decision.forget_labels`; only `MACRO` counts by label."""
+        if self.kind == MACRO:
+            known = labels[labels < len(self.state.both)]
+            for array, begun in zip(self.state, empty_thresholds(1), strict=True):
+                array[known] = begun[0]
+
 
 class JointDecision:
     """Whole label sets, or the parts of them in each cluster; see `joint_rows`, `PartDecision`."""
@@ -194,6 +205,18 @@ class JointDecision:
         if sets + STRIDE > MAX_SETS or used > MAX_ARENA:
             # Stable, so that among equally frequent sets the older stay.
             self._rebuild(np.sort(np.argsort(-state.counts[:sets], kind="stable")[: sets // 2]))
+
+    def forget_labels(self, labels: IntArray) -> None:
+        """See `Decision.forget_labels`: sets with such a label are forgotten."""
+        state = self.state
+        state.on[labels[labels < len(state.on)]] = 0.0
+        n = int(state.sizes[0])
+        gone = np.isin(state.arena, labels)
+        if gone.any():
+            before = np.concatenate([[0], np.cumsum(gone)])
+            starts = state.start[:n]
+            held = before[starts + state.size[:n]] - before[starts]
+            self._rebuild(np.flatnonzero(held == 0))
 
     def _make_room(self, sets: int, entries: int, labels: int) -> None:
         state = self.state

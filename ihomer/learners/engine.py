@@ -17,20 +17,23 @@ import numpy as np
 from ihomer.drift.events import EventLog, LearnerEvent, Level
 from ihomer.drift.priors import PriorsAlarm, PriorsMonitor
 from ihomer.drift.watch import Watches
-from ihomer.instances import Batch, BoolArray, FloatArray, OffsetArray
+from ihomer.instances import Batch, BoolArray, FloatArray, IntArray, OffsetArray
 from ihomer.learners.challenge import Challenges, event_losses
 from ihomer.learners.executor import Executor
 from ihomer.learners.kernels.losses import cluster_losses
 from ihomer.learners.kernels.scaling import STRIDE
+from ihomer.learners.leavers import Leavers
 from ihomer.learners.model import Model, Settings
 from ihomer.learners.partition.cooccurrence import PAIR_BYTES
 from ihomer.learners.partition.hierarchy import Hierarchy, make_hierarchy
 from ihomer.learners.partition.keeper import Names, PartitionKeeper
 from ihomer.learners.partition.kinds import make_partitioner
 from ihomer.learners.teller import Teller
+from ihomer.vocabulary import Change
 
 PARTITION_SHARE = 0.125  # of the memory, for the counts of pairs of labels
 _MOST_PAIRS = 1 << 20
+MEMORY_SHARE = 1 / 64  # of the memory, for what is kept of labels that have vanished
 
 
 class Engine:
@@ -51,6 +54,8 @@ class Engine:
         What has happened; whatever adds to it does so at strides.
     model
         What predicts and learns.
+    changes
+        Number of changes of the vocabulary that have been followed.
     """
 
     def __init__(self, settings: Settings, name: Callable[[int], str]) -> None:
@@ -66,6 +71,9 @@ class Engine:
         self._challenges: Challenges | None = None
         if settings.drift:
             self._challenges = Challenges(self._fresh, settings.max_memory_mb * 2**20)
+        self._leavers = Leavers(MEMORY_SHARE * settings.max_memory_mb * 2**20)
+        self._name = name
+        self.changes = 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -75,14 +83,23 @@ class Engine:
     @property
     def memory_bytes(self) -> int:
         """Bytes of all arrays."""
-        parts = (self.model, self._priors, self._watches, self._keeper, self._challenges)
+        parts = (
+            self.model,
+            self._priors,
+            self._watches,
+            self._keeper,
+            self._challenges,
+            self._leavers,
+        )
         return sum(part.memory_bytes for part in parts if part is not None)
 
     def hierarchy(self, names: Sequence[str]) -> Hierarchy:
         """The hierarchy of the clusters of labels, whose names by id are given."""
         if self._keeper is None:
             return Hierarchy(None)
-        return make_hierarchy(self._keeper.clusters(), self._keeper.partitioner.counts, names)
+        return make_hierarchy(
+            list(filter(None, self._keeper.clusters())), self._keeper.partitioner.counts, names
+        )
 
     def run(
         self, batch: Batch, learned: OffsetArray, columns: int, names: Names
@@ -104,18 +121,28 @@ class Engine:
         -------
         scores, on, reserve
             float64 (n, L), bool (n, L), float64 (n,): probabilities, NaN where a label was not
-            known yet; decisions; the probability of a label that has never been on.
+            known yet, or is nobody's; decisions; the probability of a label that has never been on.
         """
         n = len(batch)
+        changes, freed, vacant = batch.changes, batch.freed, self._leavers.vacant
         scores = np.full((n, batch.n_labels), np.nan)
         on = np.zeros((n, batch.n_labels), dtype=np.bool_)
         reserve = np.empty(n)
         start = 0
         while start < n:
+            if changes and changes[0].at <= start:
+                changes = self._follow(changes, start)
+            if freed and freed[0].at <= start:
+                self._leavers.free(np.array(freed[0].columns), columns, self._models())
+                freed = freed[1:]
             before = int(learned[start - 1]) if start else 0
             room = STRIDE - self.n_learned % STRIDE
             # The event that fills the stride is the last one of its segment.
             stop = min(n, start + STRIDE, int(learned.searchsorted(before + room)) + 1)
+            if changes:
+                stop = self._leavers.cut(changes, start, stop)
+            if freed:
+                stop = min(stop, freed[0].at)
             gained = int(learned[stop - 1]) - before
             segment = batch if stop - start == n else batch.slice(start, stop)
             if not gained:
@@ -137,6 +164,8 @@ class Engine:
             if gained and self.n_learned % STRIDE == 0:
                 self._adapt(names)
             start = stop
+        self._follow(changes, n)
+        self._leavers.hide(batch, vacant, scores, on)
         return scores, on, reserve
 
     def _run_segment(
@@ -152,6 +181,25 @@ class Engine:
         self.model.run(batch, columns, gained, scores, on, reserve, also)
         if gained and self._challenges is not None:
             self._challenges.run(batch, columns, event_losses(scores, reserve, batch))
+
+    def _follow(self, changes: tuple[Change, ...], at: int) -> tuple[Change, ...]:
+        """Follow the changes up to event `at` of the batch, and return the others."""
+        done = sum(change.at <= at for change in changes)
+        if done:
+            self._leavers.follow(changes[:done], self.model, self._forget_labels)
+            self.changes = changes[done - 1].number
+        return changes[done:]
+
+    def _forget_labels(self, labels: IntArray) -> None:
+        for model in self._models():
+            model.forget_labels(labels[labels < len(model.cluster_of)])
+        if self._keeper is not None:
+            self._keeper.forget_labels(labels)
+
+    def _models(self) -> list[Model]:
+        """The present model and all others that may take over."""
+        others = [] if self._challenges is None else self._challenges.models
+        return [self.model, *(model for model in others if model is not self.model)]
 
     # What changes at strides.
 
@@ -182,6 +230,7 @@ class Engine:
 
     def _adapt(self, names: Names) -> None:
         """Look at the detectors and at the partition."""
+        self.log.extend(self._leavers.tell(self.n_learned, len(self.model.cluster_of), self._name))
         self.model.adapt()
         self._teller.stride(self.n_learned, self.model)
         loss_risen = False

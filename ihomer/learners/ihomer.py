@@ -70,9 +70,15 @@ class IHomer(base.MultiLabelClassifier):
     labels
         Names declared before the first event; others may appear at any time.
     max_features, max_labels
-        Bounds of the vocabularies. Past `max_features` names share columns by a hash.
+        Bounds of the vocabularies. Past `max_features` new names take the columns of names that
+        were in none of the last 4096 events; where there are none they share columns by a hash.
     new_labels
         ``"error"`` or ``"drop"``: what happens to a label past `max_labels`.
+    forget_labels_after
+        A label that has not been on for so many labelled events, at least 4096, vanishes: it gives
+        its memory back and leaves a small record, from which it starts when it returns. Where
+        `max_labels` would be passed, those absent longest go before their time, but after 4096
+        events. None: never.
     seed
         Of the trees' choice of features and of the network's first weights.
 
@@ -110,6 +116,7 @@ class IHomer(base.MultiLabelClassifier):
         max_features: int = 1 << 16,
         max_labels: int = 1 << 20,
         new_labels: NewLabels = "error",
+        forget_labels_after: int | None = 100_000,
         seed: int = 0,
     ) -> None:
         _one_of("objective", objective, OBJECTIVES)
@@ -142,8 +149,16 @@ class IHomer(base.MultiLabelClassifier):
         self.max_features = max_features
         self.max_labels = max_labels
         self.new_labels = new_labels
+        self.forget_labels_after = forget_labels_after
         self.seed = seed
-        self._encoder = Encoder(labels or (), max_features, max_labels, new_labels)
+        self._encoder = Encoder(
+            labels or (),
+            max_features,
+            max_labels,
+            new_labels,
+            forget_labels_after,
+            reuse_columns=True,
+        )
         self._engine = Engine(
             Settings(
                 objective=objective,
@@ -209,7 +224,8 @@ class IHomer(base.MultiLabelClassifier):
             groups = [
                 {name(int(i)) for i in cluster.members} for cluster in self._engine.model.clusters
             ]
-        return sorted(groups, key=lambda group: (-len(group), sorted(group)))
+        # Where all labels have vanished there is a cluster without any for a while.
+        return sorted(filter(None, groups), key=lambda group: (-len(group), sorted(group)))
 
     def hierarchy(self) -> Hierarchy:
         """The hierarchy of the clusters: sizes, diameters and bounds; prints as a tree."""
@@ -319,15 +335,23 @@ class IHomer(base.MultiLabelClassifier):
         """Probabilities of all known labels, and which of them are predicted on."""
         with self._lock:
             # In this order, because a writer may be encoding its next batch meanwhile.
-            waiting = self._encoder.labels.unseen()
+            labels = self._encoder.labels
+            waiting = labels.unseen()
             batch = self._encoder.lookup(x)
-            names = self._encoder.labels.names()[: batch.n_labels]
+            vacant = labels.vacant
+            names = labels.names()[: batch.n_labels]
+            unlearned = labels.changed_since(self._engine.changes)
             predictions, reserve = self._run(batch)
         # A label that has been encoded but not learned has no score of its own yet.
-        row = predictions.scores[0]
+        row, decided = predictions.scores[0], predictions.on[0]
+        unlearned = [index for index in unlearned if index < len(row)]
+        row[unlearned], decided[unlearned] = np.nan, False
         scores = np.where(np.isnan(row), reserve, row)
         found = dict(zip(names, scores.tolist(), strict=True))
-        on = {names[i] for i in np.flatnonzero(predictions.on[0])}
+        for index in vacant:
+            if index < len(row):
+                del found[names[index]]
+        on = {names[i] for i in np.flatnonzero(decided)}
         for name in waiting:
             found.setdefault(name, float(reserve[0]))
         return found, on
@@ -392,6 +416,7 @@ class IHomer(base.MultiLabelClassifier):
             labels = self._encoder.labels
             if self.new_labels == "error":
                 labels.admit(used)  # refuses them all before one is kept
+            labels.make_room(used)
             labels.declare_within_bound([*used, *y_names])
             for t in range(n):
                 a, b = x_rows.indptr[t : t + 2]
@@ -402,15 +427,19 @@ class IHomer(base.MultiLabelClassifier):
                 )
                 a, b = y_rows.indptr[t : t + 2]
                 self._encoder.add(Event(t, row, [y_names[j] for j in y_rows.indices[a:b]]))
-            predictions, reserve = self._run(self._encoder.take())
-            ids = [labels.get(name) for name in y_names]
+            batch = self._encoder.take()
+            predictions, reserve = self._run(batch)
+            tables = list(batch.names(labels.names()))
         predicted = np.zeros((n, n_labels), dtype=np.bool_)
         probabilities = np.tile(reserve[:, None], n_labels)
-        for j, label in enumerate(ids):
-            if label is not None:
-                column = predictions.scores[:, label]
-                predicted[:, j] = predictions.on[:, label]
-                probabilities[:, j] = np.where(np.isnan(column), reserve, column)
+        for start, stop, table in tables:
+            ids = {name: index for index, name in enumerate(table)}
+            for j, name in enumerate(y_names):
+                if name in ids:
+                    column = predictions.scores[start:stop, ids[name]]
+                    predicted[start:stop, j] = predictions.on[start:stop, ids[name]]
+                    unknown = np.isnan(column)
+                    probabilities[start:stop, j] = np.where(unknown, reserve[start:stop], column)
         return predicted, probabilities
 
     def _run(self, batch: Batch) -> tuple[Predictions, FloatArray]:

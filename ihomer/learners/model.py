@@ -14,7 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ihomer.instances import Batch, BoolArray, Float32Array, FloatArray, IntArray
+from ihomer.instances import (
+    Batch,
+    BoolArray,
+    Float32Array,
+    FloatArray,
+    IntArray,
+    OffsetArray,
+)
 from ihomer.learners.block import (
     CELL_BYTES,
     EXPERTS,
@@ -33,6 +40,7 @@ from ihomer.learners.experts.neighbours import NeighbourExpert
 from ihomer.learners.experts.network import DenseFeatures
 from ihomer.learners.experts.ridge import Gains
 from ihomer.learners.kernels.elementary import LOGIT_CLIP
+from ihomer.learners.memory import Memory, forget, recall, remember
 from ihomer.learners.partition.kinds import DEFAULT
 from ihomer.learners.scaling import Scaler, folded, raw_rows, single_precision
 from ihomer.learners.segment import OUTER, Segment
@@ -299,6 +307,54 @@ class Model:
         self._duty.adapt(self.n_learned, self.weights, losses.tolist())
         self._nursery_works = not self.clusters or len(self.nursery.members) > 0
         self._share_columns()
+
+    def forget_labels(self, labels: IntArray) -> None:
+        """Let ids, ascending, stand for labels that have never been on, in the nursery.
+
+        A cluster that has no labels any more stays until labels are regrouped.
+        """
+        for block in self.blocks:
+            own = labels[(labels >= block.first) & (labels < block.first + block.count)]
+            if len(own):
+                forget(block, 1 + own - block.first)
+        if self._neighbours is not None:
+            self._neighbours.forget_labels(labels)
+        self._decision.forget_labels(labels)
+        priors = np.concatenate([block.priors for block in self.blocks])
+        nursery = np.union1d(self.nursery.members, labels).astype(np.int32)
+        self.nursery = self.nursery.with_members(nursery, labels, priors[nursery])
+        for number, cluster in enumerate(self.clusters):
+            stay = np.setdiff1d(cluster.members, labels).astype(np.int32)
+            if len(stay) < len(cluster.members):
+                self.clusters[number] = cluster.with_members(stay, labels, priors[stay])
+        self.cluster_of[labels] = 0
+        self.places = self.cluster_of - 1
+        if self.clusters:
+            self._decision.regroup(self.places)
+
+    def forget_columns(self, columns: OffsetArray, in_use: int) -> None:
+        """Let feature columns, ascending, stand for features that were never seen.
+
+        Splits of trees on such a column stay, and so does what is known of one that is dense.
+        `in_use` is the number of columns in use.
+        """
+        self._scaler.forget_columns(columns)
+        if in_use > self._most_columns:
+            return  # linear experts have others there, too
+        for block in self.blocks:
+            block.forget_columns(columns)
+        if self._gains is not None:
+            self._gains.forget_columns(columns)
+
+    def remember(self, label: int) -> Memory:
+        """What is worth keeping of a label that vanishes."""
+        block = self.blocks[label // WIDTH]
+        return remember(block, 1 + label - block.first)
+
+    def recall(self, label: int, memory: Memory) -> None:
+        """Let a label that has just been on know what was kept of it."""
+        block = self.blocks[label // WIDTH]
+        recall(block, 1 + label - block.first, memory)
 
     def _share_columns(self) -> None:
         """Let features share columns of the linear experts where labels have become too many."""

@@ -68,6 +68,18 @@ class Scaler:
         """Bytes held by the statistics."""
         return nbytes(self._state)
 
+    def __len__(self) -> int:
+        """Number of columns that there is room for."""
+        return len(self._state.seen)
+
+    def forget_columns(self, columns: OffsetArray) -> None:
+        """Let columns stand for features that were never seen; dense ones stay as they are."""
+        state = self._state
+        dense = state.dense[: state.progress[1]]
+        going = np.setdiff1d(columns[columns < len(self)], dense)
+        for array in (state.seen, state.missing, state.shift, state.total, state.square):
+            array[going] = 0.0
+
     def reserve(self, columns: int) -> None:
         """Make room for `columns` columns."""
         old = len(self._state.seen)

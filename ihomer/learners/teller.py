@@ -1,4 +1,4 @@
-"""What an engine tells of itself, in events: births, alarms, trees, changes of the partition.
+"""What an engine tells of itself, in events: alarms, trees, changes of the partition.
 
 In: what has been found at the end of a stride. Out: events in the log, and sums over them. It is
 here so that the engine only says that something has happened.
@@ -25,7 +25,6 @@ class Teller:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._labels = 0  # whose birth has been told
         self._numbers = [0]  # of the nursery, then of the clusters
 
     @property
@@ -40,7 +39,7 @@ class Teller:
         }
 
     def stride(self, learned: int, model: Model) -> None:
-        """Tell what the model has done since this was last called: new labels, alternate subtrees.
+        """Tell what the model has done since this was last called: alternate subtrees.
 
         Parameters
         ----------
@@ -49,11 +48,6 @@ class Teller:
         model
             Before it is regrouped.
         """
-        labels = len(model.cluster_of)
-        if labels > self._labels:
-            born = tuple(range(self._labels, labels))
-            self._log.add(LearnerEvent(learned, Kind.BIRTH, Level.LABEL, labels=born))
-            self._labels = labels
         present = (model.nursery, *model.clusters)
         for number, cluster in zip(self._numbers, present, strict=True):
             planted, switched = cluster.take_alternates()

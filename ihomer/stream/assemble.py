@@ -96,6 +96,7 @@ def make_processor(
         max_features=settings.max_features,
         max_labels=settings.max_labels,
         new_labels=settings.new_labels,
+        forget_labels_after=settings.forget_labels_after,
         seed=settings.seed,
     )
     decoder = Decoder(

@@ -20,6 +20,7 @@ from ihomer.stream import ranking
 from ihomer.stream import tally as t
 from ihomer.stream.figures import Totals, figures, total_of_all, total_of_last
 from ihomer.stream.rows import Rows, dense_rows, first_bad_truth, sort_rows
+from ihomer.stream.vanished import Vanished
 
 
 class Measures:
@@ -97,11 +98,12 @@ class Measures:
     probabilities); and ``cardinality``, the mean number of true labels. A mean over nothing at all
     (no event, no label) is NaN.
 
-    Memory: per label 28 bytes; per number of true labels of an event 16 bytes; per event of the
-    window its counts and figures and 8 bytes for each label that is predicted or true. It does not
-    grow with the stream. Label counts are integers and the fractional sums are compensated, so
-    nothing drifts, and no figure depends on how the stream was cut into batches. Time: per event
-    what its scores and true labels take, be the labels as many as they may.
+    Memory: per label 28 bytes, vanished ones included (see `Vanished`); per number of true labels
+    of an event 16 bytes; per event of the window its counts and figures and 8 bytes for each label
+    that is predicted or true. It does not grow with the stream. Label counts are integers and the
+    fractional sums are compensated, so nothing drifts, and no figure depends on how the stream was
+    cut into batches. Time: per event what its scores and true labels take, be the labels as many
+    as they may.
 
     Parameters
     ----------
@@ -148,6 +150,7 @@ class Measures:
         discounts = np.zeros(top + 1)
         discounts[1:] = np.cumsum(1.0 / np.log2(np.arange(2, top + 2)))
         self._n_labels = 0
+        self._vanished = Vanished(len(cuts))
         self._tally = t.Tally(
             counts=np.zeros(t.COUNTS, dtype=np.int64),
             sums=np.zeros((width, 2)),
@@ -169,8 +172,11 @@ class Measures:
 
     @property
     def n_labels(self) -> int:
-        """Number of labels met so far: the most that an `update` has had."""
-        return self._n_labels
+        """Number of labels met so far, vanished ones included.
+
+        Without these it is the most that an `update` has had.
+        """
+        return self._n_labels + self._vanished.surplus
 
     def update(
         self,
@@ -261,6 +267,22 @@ class Measures:
 
     def update_batch(self, batch: Batch, predictions: Predictions | SparsePredictions) -> None:
         """Score `predictions` against the true labels of `batch`."""
+        start = 0
+        for change in batch.changes:
+            # What a label that returns has been counted for is its own at its first event again.
+            at = change.at - change.birth
+            if at > start:
+                self._update_events(batch, predictions, start, at)
+                start = at
+            self._make_room(batch.n_labels, 0)
+            self._vanished.apply(self._tally, change)
+        self._update_events(batch, predictions, start, len(batch))
+
+    def _update_events(
+        self, batch: Batch, predictions: Predictions | SparsePredictions, start: int, stop: int
+    ) -> None:
+        if stop - start < len(batch):
+            batch, predictions = batch.slice(start, stop), predictions.slice(start, stop)
         truth = (batch.y_indptr, batch.y_indices, batch.labelled)
         if isinstance(predictions, SparsePredictions):
             self.update_sparse(predictions, *truth)
@@ -316,7 +338,14 @@ class Measures:
         UsageError
             `n_labels` is smaller than the number of labels met.
         """
-        return self._figures(total_of_all(self._tally), n_labels)
+        totals = total_of_all(self._tally)
+        labels, reached = self._vanished.counts()
+        if len(reached):
+            totals = totals._replace(
+                labels=np.concatenate([totals.labels, labels]),
+                reached=np.concatenate([totals.reached, reached]),
+            )
+        return self._figures(totals, n_labels)
 
     def rolling(self, n_labels: int | None = None) -> dict[str, float]:
         """All figures over the last `window` scored events, or fewer at the start.
@@ -328,10 +357,10 @@ class Measures:
 
     def _figures(self, totals: Totals, n_labels: int | None) -> dict[str, float]:
         if n_labels is None:
-            n_labels = self._n_labels
-        elif n_labels < self._n_labels:
+            n_labels = self.n_labels
+        elif n_labels < self.n_labels:
             raise UsageError(
-                f"n_labels: found {n_labels}, accepted: {self._n_labels} or more, the labels met"
+                f"n_labels: found {n_labels}, accepted: {self.n_labels} or more, the labels met"
             )
         tally = self._tally
         return figures(totals, n_labels, tally.cuts.tolist(), self.ks, tally.discounts)

@@ -7,7 +7,8 @@ figures to the measures. A replay and a daemon differ only in who hands over the
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from ihomer import __version__
 from ihomer.connectors.base import Record, Sink
@@ -20,6 +21,7 @@ from ihomer.stream.decode import Decoder
 from ihomer.stream.encode import encode_predictions
 from ihomer.stream.latency import Latencies
 from ihomer.stream.measures import Measures
+from ihomer.vocabulary import ranks_of
 
 
 class Contestant:
@@ -48,11 +50,11 @@ class Contestant:
 
     def result(self) -> dict[str, float]:
         """The measures over all labels known by now."""
-        return self.measures.result(len(self.learner.encoder.labels))
+        return self.measures.result(self.learner.encoder.labels.ever)
 
     def rolling(self) -> dict[str, float]:
         """The measures over the last events."""
-        return self.measures.rolling(len(self.learner.encoder.labels))
+        return self.measures.rolling(self.learner.encoder.labels.ever)
 
 
 class Processor:
@@ -156,7 +158,7 @@ class Processor:
         self.events += len(batch)
         for baseline in self.baselines.values():
             baseline.run(batch)
-        self._write(records, events, predictions)
+        self._write(records, events, batch, predictions)
         if self.chronicle is not None:
             self.chronicle.tell(records, events, predictions.events, batch.labelled)
 
@@ -164,22 +166,27 @@ class Processor:
         self,
         records: Sequence[Record],
         events: Sequence[Event],
+        batch: Batch,
         predictions: Predictions | SparsePredictions,
     ) -> None:
         if self._sink is None:
             return
         labels = self._encoder.labels
-        self._sink.write(
-            encode_predictions(
-                records,
-                events,
-                predictions,
-                labels.name,
-                labels.ranks,
-                __version__,
-                self._top_k,
+        # What an id is called may differ within a batch.
+        parts: Iterable[tuple[int, int, Sequence[str] | None]]
+        parts = batch.names(labels.names()) if batch.changes else [(0, len(batch), None)]
+        for start, stop, names in parts:
+            self._sink.write(
+                encode_predictions(
+                    records[start:stop],
+                    events[start:stop],
+                    predictions.slice(start, stop),
+                    labels.name if names is None else names.__getitem__,
+                    labels.ranks if names is None else partial(ranks_of, names),
+                    __version__,
+                    self._top_k,
+                )
             )
-        )
 
     def flush(self) -> None:
         """Return when all that was written is acknowledged; raises as the sinks' `flush`."""

@@ -113,7 +113,7 @@ def summary(source: Source, processor: Processor, settings: Settings) -> dict[st
     figures: dict[str, Any] = {
         "stream": source.name,
         "events": processor.events,
-        "labels": len(encoder.labels),
+        "labels": encoder.labels.ever,
         "features": source.n_attributes or len(encoder.features),
         "measures": main.result(),
         "baselines": {name: other.result() for name, other in processor.baselines.items()},

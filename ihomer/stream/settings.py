@@ -189,6 +189,13 @@ class Settings(BaseSettings):
         "error",
         "What a new label past max_labels means: the event is malformed, or the label is left out.",
     )
+    forget_labels_after: int = _number(
+        100_000,
+        4096,
+        1_000_000_000,
+        "A label that was not on in so many labelled events gives its memory back; it leaves a"
+        " small record for its return.",
+    )
     seed: int = _number(0, 0, _LARGEST_SEED, "Seed of everything random.")
     delivery: Literal["at-least-once"] = _key(
         "at-least-once", "What is promised to readers of the predictions after a crash."

@@ -85,6 +85,11 @@ class NeighbourExpert:
         """Bytes held by the arrays."""
         return nbytes(self.state)
 
+    def forget_labels(self, labels: IntArray) -> None:
+        """Let ids stand for labels that were never on; they are not in the window."""
+        known = labels[labels < len(self.state.on)]
+        self.state.on[known] = 0.0
+
     def make_room(self, rows: Rows, batch: Batch, columns: int) -> None:
         """Make room for learning a batch; what earlier searches found is void from here on.
 

@@ -94,6 +94,14 @@ class Gains:
             energy=energy,
         )
 
+    def forget_columns(self, columns: OffsetArray) -> None:
+        """Let columns stand for features that were never seen; those of the block stay in it."""
+        state = self.state
+        there = columns[columns < len(state.place)]
+        outside = there[state.place[there] < 0]
+        state.variance[outside] = PRIOR_VARIANCE
+        state.seen[outside], state.energy[outside] = 0, 0.0
+
     def run(self, rows: Rows, labelled: BoolArray) -> GainRows:
         """Gains of the labelled rows, which are learned; see `gain_rows`."""
         n = len(labelled)

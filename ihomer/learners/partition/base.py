@@ -76,3 +76,10 @@ class Partitioner(Protocol):
         come as soon after each other as at the start.
         """
         ...
+
+    def forget_labels(self, labels: IntArray) -> None:
+        """Let ids, ascending, stand for labels that were never seen.
+
+        A cluster that has no labels any more is an empty one until `refit`.
+        """
+        ...

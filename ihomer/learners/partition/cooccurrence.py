@@ -260,6 +260,18 @@ class Cooccurrence:
             np.multiply(self._table.shares, np.float32(share), out=self._table.shares)
             self._table.clock[_EVENTS] *= share
 
+    def forget_labels(self, labels: IntArray) -> None:
+        """Let ids stand for labels that were never seen."""
+        self._labels[labels[labels < len(self._labels)]] = 0.0
+        first, second, _ = self.pairs()
+        going = np.isin(first, labels) | np.isin(second, labels)
+        if going.any():
+            old = self._table
+            kept = np.flatnonzero(old.keys != _EMPTY)[~going]
+            shares = old.shares[kept] if self._shared else old.shares
+            self._table = _table(len(old.keys), old.clock, shared=self._shared)
+            _insert_all(old.keys[kept], old.counts[kept], shares, self._table)
+
     def _make_room(self, wanted: int) -> None:
         """Rebuild the table, within the bound, so that `wanted` further pairs fit."""
         there = np.flatnonzero(self._table.keys != _EMPTY)

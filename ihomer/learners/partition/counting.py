@@ -140,6 +140,13 @@ class CountingPartitioner(ABC):
         self._counts.fade(0.0)
         self._start = learned
 
+    def forget_labels(self, labels: IntArray) -> None:
+        """See `Partitioner.forget_labels`."""
+        self._counts.forget_labels(labels)
+        going = set(labels.tolist())
+        self._clusters = [[i for i in cluster if i not in going] for cluster in self._clusters]
+        self._cluster_of[labels[labels < len(self._cluster_of)]] = -1
+
     def clusters(self) -> list[list[int]]:
         """The clusters as ascending ids; see `Partitioner.clusters`."""
         return [list(cluster) for cluster in self._clusters]

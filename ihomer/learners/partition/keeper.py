@@ -111,6 +111,11 @@ class PartitionKeeper:
         if self._lineage.numbers:
             self._monitor.update(y_indptr, y_indices, self._places)
 
+    def forget_labels(self, labels: IntArray) -> None:
+        """Let ids, ascending, stand for labels that were never seen; the ring forgets by itself."""
+        self._partitioner.forget_labels(labels)
+        self._places[labels[labels < len(self._places)]] = -1
+
     def adapt(self, learned: int, names: Names, *, look: bool = False) -> bool:
         """Look at the detectors, and at the partition when that is due.
 

@@ -110,6 +110,17 @@ class PublishedPartitioner:
         del learned
         self._counts.fade(0.0)
 
+    def forget_labels(self, labels: IntArray) -> None:
+        """See `Partitioner.forget_labels`."""
+        self._counts.forget_labels(labels)
+        going = set(labels.tolist())
+        self._clusters = [[i for i in cluster if i not in going] for cluster in self._clusters]
+        waiting = [self._root]
+        while waiting:
+            node = waiting.pop()
+            node.labels = [i for i in node.labels if i not in going]
+            waiting += node.sides
+
     def refit(self, names: Sequence[str]) -> bool:
         """Test every leaf, and every pair of sister leaves; see `Partitioner.refit`."""
         counts = np.zeros(len(names))
