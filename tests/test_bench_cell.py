@@ -6,6 +6,7 @@ import io
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -113,6 +114,24 @@ def test_axes_of_scaling_are_streams_that_open() -> None:
         for value, uri in uris.items():
             stream = Task("throughput", uri, "ihomer").open()
             assert stream.declared(), (axis, value)
+
+
+def test_many_labels_are_an_axis_with_figures_of_its_own() -> None:
+    def chosen(**flags: object) -> list[float]:
+        given = {"quick": False, "axes": ["labels-many"], "million": False, **flags}
+        arguments = SimpleNamespace(min_seconds=1.0, time_limit=9.0, **given)
+        return [task.options["value"] for task in scaling.make_tasks(["ihomer"], arguments)]
+
+    assert chosen() == [1_000, 10_000, 100_000]
+    assert chosen(million=True) == [1_000, 10_000, 100_000, 1_000_000]
+    assert chosen(quick=True) == []
+    found = Cell("synthetic:text?labels=1000", "ihomer", 1, events=10, seconds=0.001)
+    found.extra = {"axis": "labels-many", "value": 1000}
+    found.measures = {"precision_at_1": 0.75, "psp_at_3": 0.5}
+    found.events_per_second, found.model_bytes = 10_000.0, 25_000_000
+    text = shown(scaling.many_labels([found]))
+    for part in ("1,000", "10,000", "25", "0.7500", "0.5000"):
+        assert part in text
 
 
 def test_streams_without_files_are_left_out_of_a_run(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from bench.report.names import learners_in_order
 from bench.results import Cell
 from ihomer.errors import InputError
 
-AXES = ("events", "features", "labels", "clusters", "threads")
+AXES = ("events", "features", "labels", "labels-many", "clusters", "threads")
 
 
 @dataclass(slots=True)

@@ -93,6 +93,11 @@ class Engine:
         )
         return sum(part.memory_bytes for part in parts if part is not None)
 
+    def retire(self) -> None:
+        """Let go of all that predicts and learns: another learner has taken over for good."""
+        self.model = Model(self.settings, self.model.executor)
+        self._challenges = None
+
     def hierarchy(self, names: Sequence[str]) -> Hierarchy:
         """The hierarchy of the clusters of labels, whose names by id are given."""
         if self._keeper is None:

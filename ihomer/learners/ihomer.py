@@ -16,7 +16,7 @@ from river import base
 from ihomer.drift.events import Kind, LearnerEvent, Level
 from ihomer.errors import UsageError
 from ihomer.instances import Batch, BoolArray, Encoder, Event, Features, FloatArray, Row
-from ihomer.learners.base import Predictions
+from ihomer.learners.base import Predictions, SparsePredictions
 from ihomer.learners.block import EXPERTS
 from ihomer.learners.decision import OBJECTIVES, Objective
 from ihomer.learners.engine import Engine
@@ -24,6 +24,7 @@ from ihomer.learners.experts.forest import SPLIT_TESTS, SplitTest
 from ihomer.learners.model import Settings
 from ihomer.learners.partition.hierarchy import Hierarchy
 from ihomer.learners.partition.kinds import DEFAULT
+from ihomer.learners.representation import Answer, Representation
 from ihomer.vocabulary import NewLabels
 
 # What can be switched off, to see what it is worth.
@@ -173,6 +174,7 @@ class IHomer(base.MultiLabelClassifier):
             ),
             self._encoder.labels.name,
         )
+        self._learner = Representation(self._engine)
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -209,7 +211,7 @@ class IHomer(base.MultiLabelClassifier):
     @property
     def memory_bytes(self) -> int:
         """Bytes of the model's arrays."""
-        return self._engine.memory_bytes
+        return self._learner.memory_bytes
 
     @property
     def weights(self) -> dict[str, float]:
@@ -305,6 +307,13 @@ class IHomer(base.MultiLabelClassifier):
         MalformedEventError
             As `predict_proba_one`.
         """
+        with self._lock:
+            if self._learner.sparse:
+                predictions = self._run(self._encoder.lookup(x)).predictions
+                if isinstance(predictions, SparsePredictions) and k <= len(predictions.labels):
+                    name = self._encoder.labels.name
+                    best = predictions.labels[:k].tolist()
+                    return list(zip(map(name, best), predictions.scores.tolist(), strict=False))
         found, _ = self._probabilities(x)
         return sorted(found.items(), key=lambda item: (-item[1], item[0]))[:k]
 
@@ -341,27 +350,29 @@ class IHomer(base.MultiLabelClassifier):
             vacant = labels.vacant
             names = labels.names()[: batch.n_labels]
             unlearned = labels.changed_since(self._engine.changes)
-            predictions, reserve = self._run(batch)
+            answer = self._run(batch)
+        scores, decided = answer.row(0)
         # A label that has been encoded but not learned has no score of its own yet.
-        row, decided = predictions.scores[0], predictions.on[0]
-        unlearned = [index for index in unlearned if index < len(row)]
-        row[unlearned], decided[unlearned] = np.nan, False
-        scores = np.where(np.isnan(row), reserve, row)
+        unlearned = [index for index in unlearned if index < len(scores)]
+        scores[unlearned], decided[unlearned] = answer.reserve[0], False
         found = dict(zip(names, scores.tolist(), strict=True))
         for index in vacant:
-            if index < len(row):
+            if index < len(scores):
                 del found[names[index]]
         on = {names[i] for i in np.flatnonzero(decided)}
         for name in waiting:
-            found.setdefault(name, float(reserve[0]))
+            found.setdefault(name, float(answer.reserve[0]))
         return found, on
 
     # Batches.
 
-    def predict_learn(self, batch: Batch) -> Predictions:
-        """Predict, then learn each event of a batch made by `encoder`; see `StreamLearner`."""
+    def predict_learn(self, batch: Batch) -> Predictions | SparsePredictions:
+        """Predict, then learn each event of a batch made by `encoder`; see `StreamLearner`.
+
+        Sparse predictions are returned once labels are many and features sparse.
+        """
         with self._lock:
-            return self._run(batch)[0]
+            return self._run(batch).predictions
 
     def predict_learn_many(
         self,
@@ -428,28 +439,22 @@ class IHomer(base.MultiLabelClassifier):
                 a, b = y_rows.indptr[t : t + 2]
                 self._encoder.add(Event(t, row, [y_names[j] for j in y_rows.indices[a:b]]))
             batch = self._encoder.take()
-            predictions, reserve = self._run(batch)
+            answer = self._run(batch)
             tables = list(batch.names(labels.names()))
         predicted = np.zeros((n, n_labels), dtype=np.bool_)
-        probabilities = np.tile(reserve[:, None], n_labels)
+        probabilities = np.tile(answer.reserve[:, None], n_labels)
         for start, stop, table in tables:
             ids = {name: index for index, name in enumerate(table)}
-            for j, name in enumerate(y_names):
-                if name in ids:
-                    column = predictions.scores[start:stop, ids[name]]
-                    predicted[start:stop, j] = predictions.on[start:stop, ids[name]]
-                    unknown = np.isnan(column)
-                    probabilities[start:stop, j] = np.where(unknown, reserve[start:stop], column)
+            columns = [j for j, name in enumerate(y_names) if name in ids]
+            known = [ids[y_names[j]] for j in columns]
+            for t in range(start, stop):
+                scores, decided = answer.row(t)
+                probabilities[t, columns], predicted[t, columns] = scores[known], decided[known]
         return predicted, probabilities
 
-    def _run(self, batch: Batch) -> tuple[Predictions, FloatArray]:
-        """Predictions of a batch, and for each event the probability of a label never seen."""
-        learned = np.cumsum(batch.labelled, dtype=np.int64)
-        events = learned - batch.labelled
-        events += self._engine.n_learned
+    def _run(self, batch: Batch) -> Answer:
         columns = self._encoder.features.columns
-        scores, on, reserve = self._engine.run(batch, learned, columns, self._encoder.labels.names)
-        return Predictions(on, scores, events), reserve
+        return self._learner.run(batch, columns, self._encoder.labels.names)
 
 
 def _one_of(name: str, found: str, accepted: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ from ihomer.learners.kernels.rows import enter_hashes
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.kernels.trees_slots import enter_all
 from ihomer.learners.partition.kinds import KINDS, make_partitioner
+from ihomer.learners.postings import PostingLearner
 from ihomer.learners.scaling import folded, raw_rows
 from ihomer.warm import Part, Progress
 
@@ -37,6 +38,7 @@ PARTS = (
     Part("ridge and network", f"{__name__}:ridge_and_network", 9),
     Part("partition", f"{__name__}:partition", 8),
     Part("linear models and mixture", f"{__name__}:mixture", 11),
+    Part("posting lists", f"{__name__}:posting_lists", 8),
 )
 WHOLE = Part("the learner as a whole", f"{__name__}:whole", 0)
 
@@ -119,6 +121,11 @@ def ridge_and_network() -> None:
     features.make_room(2)
     network.make_room(features.slots, 2)
     network.run(features.transform(batch), batch, out)
+
+
+def posting_lists() -> None:
+    """Learn as if there were many labels."""
+    PostingLearner().run(_batch(Encoder()), 2)
 
 
 def mixture() -> None:

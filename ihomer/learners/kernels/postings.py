@@ -1,0 +1,308 @@
+"""Posting lists that are the model: each feature holds the labels that it says something about.
+
+In: the features of one event and the labels that were on. Out: scores of the labels that these
+features know, and lists changed by one step of gradient. What an event costs depends on the
+lengths of its features' lists, which are bounded, never on the number of labels.
+
+A feature's list holds at most K entries (label, weight, sum of squared gradients). Only a label
+that is on makes an entry; a full list gives up the one of the smallest weight. So what was never
+seen together takes no memory.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ihomer.instances import BoolArray, Float32Array, IntArray, OffsetArray
+from ihomer.jit import kernel
+
+BIAS = np.float32(-5.0)  # of a label that has never been on
+STEP = np.float32(2.0)
+BIAS_STEP = np.float32(0.1)
+SHORTEST, CLASSES = 4, 17  # room in a list is 4, 6, 8, 12, 16, ..., 768, 1024
+ENTRIES = 1 << 22  # that lists of equal length would have together
+LEAST, MOST = 64, 1024  # bounds of K
+BEST = 32  # labels of the best scores that are looked at further
+NEVER = np.float32(-1e30)  # no score: nothing has been added yet
+
+# Places in `Postings.progress`.
+COLUMNS, END = 0, 1
+SIZE = 3  # numbers of an entry: label, weight, sum of squares
+
+_ZERO = np.float32(0.0)
+# Indices without a sign need no test for being counted from the end.
+_ONE, _TWO, _STEP = np.uint64(1), np.uint64(2), np.uint64(SIZE)
+_FLOOR = np.float32(1e-12)  # of a sum of squared gradients: an inverse root stays finite
+
+
+class Postings(NamedTuple):
+    """Lists, labels and what one event needs.
+
+    Attributes
+    ----------
+    start
+        int64 (columns,): where in `entry` a feature's list begins.
+    room, used
+        int32 (columns,): entries that its list has room for, and entries in it.
+    entry
+        int32 (3 * entries,): the arena. Each entry is label, bits of the weight, bits of the sum
+        of squares, side by side, because they are fetched together. A list that has moved leaves
+        its place to the next one of its room: its first number is then where the next such place
+        begins, -1 = none.
+    free
+        int64 (`CLASSES`,): first free place of each room; -1 = none.
+    bias, bias_square
+        float32 (labels,).
+    score
+        float32 (labels,): `NEVER` between events.
+    touched
+        int32 (labels + 1,): ids with a score, in order of their first addition.
+    mark
+        bool (labels,): False between events.
+    place
+        int32 (labels,): where a marked label stands in a list.
+    progress
+        int64 (2,): at `COLUMNS` one more than the largest column learned; at `END` the arena's
+        end.
+    """
+
+    start: OffsetArray
+    room: IntArray
+    used: IntArray
+    entry: IntArray
+    free: OffsetArray
+    bias: Float32Array
+    bias_square: Float32Array
+    score: Float32Array
+    touched: IntArray
+    mark: BoolArray
+    place: IntArray
+    progress: OffsetArray
+
+
+@kernel
+def number(pattern: int) -> np.float32:
+    """The float32 of 32 bits."""
+    return np.int32(pattern).view(np.float32)
+
+
+@kernel
+def bits(value: np.float32) -> np.int32:
+    """The 32 bits of a float32."""
+    return np.float32(value).view(np.int32)
+
+
+@kernel
+def list_bound(columns: int) -> int:
+    """K: entries that a list may have where `columns` features are in use."""
+    return min(MOST, max(LEAST, ENTRIES // max(1, columns)))
+
+
+@kernel
+def score_labels(indices: IntArray, values: Float32Array, state: Postings) -> int:
+    """Add up what the features of one event say; returns how many labels they touched.
+
+    Biases are left to the caller, who goes through the touched labels anyway.
+    """
+    columns = state.start.shape[0]
+    entry, score, touched = state.entry, state.score, state.touched
+    n = np.uint64(0)
+    for i in range(indices.shape[0]):
+        j = indices[i]
+        if j >= columns:
+            continue
+        value = values[i]
+        first = np.uint64(state.start[j])
+        for e in range(first, first + np.uint64(SIZE * state.used[j]), _STEP):
+            label = np.uint32(entry[e])
+            # Without a branch: whether a label is new cannot be foreseen.
+            before = score[label]
+            new = before == NEVER
+            touched[n] = label
+            n += np.uint64(new)
+            score[label] = (_ZERO if new else before) + number(entry[e + _ONE]) * value
+    return int(np.int64(n))  # a sum of both kinds would be no integer
+
+
+@kernel
+def keep_best(
+    key: np.float32, item: int, found: int, most: int, keys: Float32Array, items: IntArray
+) -> int:
+    """Put an item into a list of the `most` largest keys, equal ones by item, if it belongs there.
+
+    Returns
+    -------
+    int
+        Length of the list.
+    """
+    if found == most:
+        if key < keys[found - 1] or (key == keys[found - 1] and item > items[found - 1]):
+            return found
+        found -= 1
+    at = found
+    while at > 0 and (keys[at - 1] < key or (keys[at - 1] == key and items[at - 1] > item)):
+        keys[at], items[at] = keys[at - 1], items[at - 1]
+        at -= 1
+    keys[at], items[at] = key, item
+    return found + 1
+
+
+@kernel
+def room_needed(indices: IntArray, positives: int, state: Postings) -> int:
+    """Numbers that the arena must have room for before an event is learned."""
+    needed = 0
+    for i in range(indices.shape[0]):
+        j = indices[i]
+        if state.used[j] + positives > state.room[j]:
+            needed += SIZE * class_room(_size_class(state.used[j] + positives))
+    return needed
+
+
+@kernel
+def class_room(size: int) -> int:
+    """Entries that a list of a size class has room for: powers of two, and half-way between."""
+    return (SHORTEST + (SHORTEST >> 1) * (size & 1)) << (size >> 1)
+
+
+@kernel
+def _size_class(entries: int) -> int:
+    """The least size class with room for so many entries; the last one at most."""
+    size = 0
+    while class_room(size) < entries and size < CLASSES - 1:
+        size += 1
+    return size
+
+
+@kernel
+def _lengthen(j: int, entries: int, state: Postings) -> None:
+    """Move list `j` to where there is room for `entries`; if there is none, it stays."""
+    size = _size_class(entries)
+    room = class_room(size)
+    to = state.free[size]
+    if to >= 0:
+        state.free[size] = state.entry[to]
+    else:
+        to = state.progress[END]
+        if to + SIZE * room > state.entry.shape[0]:
+            return
+        state.progress[END] = to + SIZE * room
+    first = state.start[j]
+    for k in range(SIZE * state.used[j]):
+        state.entry[to + k] = state.entry[first + k]
+    if state.room[j] > 0:
+        size = _size_class(state.room[j])
+        state.entry[first] = state.free[size]
+        state.free[size] = first
+    state.start[j] = to
+    state.room[j] = room
+
+
+@kernel
+def _smallest(j: int, state: Postings) -> int:
+    """Where the entry of the smallest weight of list `j` is, of equal ones the first."""
+    first = state.start[j]
+    smallest, least = first, abs(number(state.entry[first + 1]))
+    for e in range(first + SIZE, first + SIZE * state.used[j], SIZE):
+        size = abs(number(state.entry[e + 1]))
+        if size < least:
+            smallest, least = e, size
+    return int(smallest)
+
+
+@kernel
+def _drop_smallest(j: int, state: Postings) -> None:
+    """Let the last entry of list `j` take the place of the one of the smallest weight."""
+    state.used[j] -= 1
+    last = state.start[j] + SIZE * state.used[j]
+    to = _smallest(j, state)
+    if abs(number(state.entry[last + 1])) < abs(number(state.entry[to + 1])):
+        return
+    for k in range(SIZE):
+        state.entry[to + k] = state.entry[last + k]
+
+
+@kernel
+def _enter(j: int, most: int, state: Postings) -> int:
+    """Where list `j` holds a new entry of `label`; -1: there is no room at all.
+
+    A full list gives up its smallest weight; one that is longer than `most`, because features
+    were fewer when it grew, gives up two.
+    """
+    used = state.used[j]
+    if used > most:
+        _drop_smallest(j, state)
+        used -= 1
+    if used < most:
+        if used == state.room[j]:
+            _lengthen(j, used + 1, state)
+        if used < state.room[j]:
+            state.used[j] = used + 1
+            return int(state.start[j] + SIZE * used)
+    return _smallest(j, state) if used > 0 else -1
+
+
+@kernel
+def learn_labels(
+    indices: IntArray,
+    values: Float32Array,
+    labels: IntArray,
+    slopes: Float32Array,
+    n_on: int,
+    state: Postings,
+) -> None:
+    """One AdaGrad step on the logistic loss of some labels (Duchi, Hazan, Singer, 2011).
+
+    Parameters
+    ----------
+    indices, values
+        The event's features.
+    labels, slopes
+        Ids and p - y of the labels to be learned; the first `n_on` are on, ascending.
+    n_on
+        How many.
+    state
+        Changed in place.
+    """
+    n = labels.shape[0]
+    entry, mark = state.entry, state.mark
+    for k in range(n):
+        label = labels[k]
+        state.place[label] = k
+        state.mark[label] = True
+        slope = slopes[k]
+        square = state.bias_square[label] + slope * slope
+        state.bias_square[label] = square
+        state.bias[label] -= BIAS_STEP * slope / np.sqrt(square + _FLOOR)
+    found = np.full(n_on, -1, dtype=np.int64)
+    for i in range(indices.shape[0]):
+        j = indices[i]
+        value = values[i]
+        state.progress[COLUMNS] = max(state.progress[COLUMNS], j + 1)
+        begin = np.uint64(state.start[j])
+        for p in range(begin, begin + np.uint64(SIZE * state.used[j]), _STEP):
+            label = np.uint32(entry[p])
+            if mark[label]:
+                k = state.place[label]
+                if k < n_on:
+                    found[k] = j
+                slope = slopes[k] * value
+                square = number(entry[p + _TWO]) + slope * slope
+                weight = number(entry[p + _ONE])
+                entry[p + _TWO] = bits(square)
+                entry[p + _ONE] = bits(weight - STEP * slope / np.sqrt(square + _FLOOR))
+        most = list_bound(state.progress[COLUMNS])
+        for k in range(min(n_on, most)):
+            if found[k] == j:
+                continue
+            e = _enter(j, most, state)
+            if e < 0:
+                break
+            slope = slopes[k] * value
+            square = slope * slope
+            entry[e] = labels[k]
+            entry[e + 2] = bits(square)
+            entry[e + 1] = bits(-STEP * slope / np.sqrt(square + _FLOOR))
+    for k in range(n):
+        state.mark[labels[k]] = False

@@ -1,0 +1,309 @@
+"""Which of its two representations a learner is in, and how it goes from one to the other.
+
+In: batches. Out: dense predictions of few labels, sparse ones of many. It begins with dense rows
+(`Engine`). Where labels become many and features are sparse, posting lists (`PostingLearner`)
+learn beside it, first what has been kept of the latest events, and take over once they are as
+good. What is decided here is decided at strides, or before an event that brings more labels than
+dense rows are for; so it does not depend on how a stream is cut into batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ihomer.drift.events import Kind, LearnerEvent, Level
+from ihomer.instances import Batch, BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.learners.base import Predictions, SparsePredictions
+from ihomer.learners.engine import Engine
+from ihomer.learners.kernels.scaling import STRIDE
+from ihomer.learners.partition.keeper import Names
+from ihomer.learners.postings import PostingLearner, Ranked
+from ihomer.learners.recent import RecentEvents
+
+# Numbers of labels from which on recent events are kept, posting lists learn beside dense rows,
+# and may take over; past the last they do so whatever they are worth, because dense rows for so
+# many labels cost too much. Measured: see docs/decisions/0007-many-labels.md.
+KEEP, BESIDE, ENOUGH, TOO_MANY = 64, 512, 1024, 2048
+SPARSE = 8  # features are sparse where an event has at most one in so many
+MEMORY_SHARE = 0.5  # of the memory, for the posting lists
+FADING = 0.9  # of the comparison, per stride
+WORSE = 0.99  # as good means: at least this part of what dense rows reach
+UNLIKELY = 1e-3  # bound of the probability of a label that is no candidate
+
+
+class _Dense(NamedTuple):
+    """What dense rows said of a segment."""
+
+    scores: FloatArray
+    on: BoolArray
+    reserve: FloatArray
+
+
+@dataclass(slots=True)
+class Answer:
+    """Predictions of a batch.
+
+    Attributes
+    ----------
+    predictions
+        Dense or sparse.
+    reserve
+        float64 (n,): of each event the probability of a label that has none of its own.
+    """
+
+    predictions: Predictions | SparsePredictions
+    reserve: FloatArray
+
+    def row(self, t: int) -> tuple[FloatArray, BoolArray]:
+        """Probabilities and decisions of event `t` for all labels, float64 and bool (L,)."""
+        found = self.predictions
+        if isinstance(found, Predictions):
+            # A label that has been encoded but not learned has no score of its own yet.
+            scores = found.scores[t]
+            return np.where(np.isnan(scores), self.reserve[t], scores), found.on[t]
+        part = slice(found.indptr[t], found.indptr[t + 1])
+        scores = np.full(found.n_labels, self.reserve[t])
+        scores[found.labels[part]] = found.scores[part]
+        on = np.zeros(found.n_labels, dtype=np.bool_)
+        on[found.labels[part]] = found.on[part]
+        return scores, on
+
+
+class Representation:
+    """See the module.
+
+    Parameters
+    ----------
+    engine
+        The dense representation. It counts the events learned and logs the switch.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._beside: PostingLearner | None = None  # learns too
+        self._serving: PostingLearner | None = None  # has taken over
+        self._recent = RecentEvents()
+        self._labels = 0  # learned
+        self._told = 0  # of them, as of the last stride, whose births have been told
+        self._columns, self._values = 0, 0  # columns and values seen
+        self._compared = np.zeros(2)  # of dense rows, of posting lists
+
+    @property
+    def sparse(self) -> bool:
+        """Whether posting lists have taken over."""
+        return self._serving is not None
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of all arrays."""
+        lists = [learner for learner in (self._beside, self._serving) if learner is not None]
+        own = self._recent.memory_bytes + sum(learner.memory_bytes for learner in lists)
+        return self._engine.memory_bytes + own
+
+    def run(self, batch: Batch, columns: int, names: Names) -> Answer:
+        """Predict, then learn each event of a batch.
+
+        Parameters
+        ----------
+        batch
+            Of n events; unlabelled ones are predicted only.
+        columns
+            Feature columns in use, the batch's included.
+        names
+            Gives the names of all label ids.
+        """
+        learned = np.cumsum(batch.labelled, dtype=np.int64)
+        events: OffsetArray = learned - batch.labelled + self._engine.n_learned
+        parts: list[_Dense | Ranked] = []
+        start, n = 0, len(batch)
+        while start < n or not parts:
+            before = int(learned[start - 1]) if start else 0
+            stop = self._stop(batch, learned, start, before)
+            if stop == start < n:
+                self._take_over(columns)
+                continue
+            segment = batch if stop - start == n else batch.slice(start, stop)
+            gained = learned[start:stop] - before
+            if self._serving is not None:
+                parts.append(self._serving.run(segment, columns))
+                self._count(segment, int(gained[-1]) if len(gained) else 0)
+            else:
+                parts.append(self._run_dense(segment, gained, columns, names))
+            start = stop
+        return _answer(batch, events, parts, names)
+
+    def _stop(self, batch: Batch, learned: OffsetArray, start: int, before: int) -> int:
+        """Where the next segment ends; at its start: there are too many labels for dense rows."""
+        n = len(batch)
+        if self._serving is None and batch.n_labels <= KEEP:
+            return n
+        room = STRIDE - self._engine.n_learned % STRIDE
+        stop = min(n, start + STRIDE, int(learned.searchsorted(before + room)) + 1)
+        if self._serving is None:
+            many = batch.labelled[start:stop] & (batch.known[start + 1 : stop + 1] > TOO_MANY)
+            if many.any():
+                stop = start + int(many.argmax())
+        return stop
+
+    def _count(self, segment: Batch, gained: int) -> None:
+        """Count the events that posting lists have learned, and tell of births at strides."""
+        engine = self._engine
+        engine.n_learned += gained
+        if gained and engine.n_learned % STRIDE == 0 and segment.n_labels > self._told:
+            born = tuple(range(self._told, segment.n_labels))
+            engine.log.add(LearnerEvent(engine.n_learned, Kind.BIRTH, Level.LABEL, labels=born))
+            self._told = segment.n_labels
+
+    def _run_dense(self, segment: Batch, gained: OffsetArray, columns: int, names: Names) -> _Dense:
+        engine = self._engine
+        before = engine.n_learned
+        found = _Dense(*engine.run(segment, gained, columns, names))
+        if engine.n_learned == before:
+            return found
+        self._columns = max(self._columns, 1 + int(segment.indices.max(initial=-1)))
+        self._values += len(segment.indices)
+        self._labels = segment.n_labels
+        if self._beside is not None:
+            ranked = self._beside.run(segment, columns)
+            self._compared += _merits(segment, found, ranked)
+        elif self._labels > KEEP:
+            self._recent.add(segment, before, KEEP)
+        if engine.n_learned % STRIDE == 0:
+            self._told = self._labels
+            self._decide(columns)
+        return found
+
+    def _decide(self, columns: int) -> None:
+        """At a stride: whether posting lists begin to learn, and whether they take over."""
+        if self._labels <= BESIDE or self._values * SPARSE > self._columns * self._engine.n_learned:
+            return
+        if self._beside is None:
+            self._beside = self._begun(columns)
+        dense, sparse = self._compared
+        full = self.memory_bytes > self._engine.settings.max_memory_mb * 2**20
+        if full or (self._labels > ENOUGH and 0.0 < WORSE * dense <= sparse):
+            self._take_over(columns)
+        self._compared *= FADING
+
+    def _begun(self, columns: int) -> PostingLearner:
+        """Posting lists that have learned the recent events."""
+        settings = self._engine.settings
+        learner = PostingLearner(
+            MEMORY_SHARE * settings.max_memory_mb, half=settings.objective == "hamming"
+        )
+        for segment in self._recent:
+            learner.run(segment, columns)
+        self._recent.clear()
+        return learner
+
+    def _take_over(self, columns: int) -> None:
+        engine = self._engine
+        self._serving = self._beside or self._begun(columns)
+        self._beside = None
+        engine.retire()
+        engine.log.add(
+            LearnerEvent(
+                engine.n_learned,
+                Kind.SWITCH,
+                Level.MODEL,
+                "posting lists take over from dense rows",
+                statistic=float(self._labels),
+                bound=float(ENOUGH),
+            )
+        )
+
+
+def _merits(batch: Batch, dense: _Dense, ranked: Ranked) -> FloatArray:
+    """Of both, over the labelled events: best labels that are true, plus example-based F1."""
+    total = np.zeros(2)
+    dense_on = [np.flatnonzero(row) for row in dense.on]
+    top = np.where(np.isnan(dense.scores), -1.0, dense.scores).argmax(axis=1)
+    for t in np.flatnonzero(batch.labelled):
+        true = batch.y_indices[batch.y_indptr[t] : batch.y_indptr[t + 1]]
+        part = slice(ranked.indptr[t], ranked.indptr[t + 1])
+        labels = ranked.labels[part]
+        total += (
+            _merit(top[t : t + 1], dense_on[t], true),
+            _merit(labels[:1], labels[ranked.on[part]], true),
+        )
+    return total
+
+
+def _merit(
+    best: npt.NDArray[np.integer[Any]], on: npt.NDArray[np.integer[Any]], true: IntArray
+) -> float:
+    both = len(true) + len(on)
+    f1 = 2.0 * np.isin(on, true).sum() / both if both else 1.0
+    return float(np.isin(best, true).sum() + f1)
+
+
+def _answer(
+    batch: Batch, events: OffsetArray, parts: list[_Dense | Ranked], names: Names
+) -> Answer:
+    """All parts as one: dense if all are."""
+    dense = [part for part in parts if isinstance(part, _Dense)]
+    if len(dense) == len(parts):
+        if len(parts) == 1:
+            return Answer(Predictions(dense[0].on, dense[0].scores, events), dense[0].reserve)
+        n, labels = len(batch), batch.n_labels
+        scores, on = np.full((n, labels), np.nan), np.zeros((n, labels), dtype=np.bool_)
+        start = 0
+        for part in dense:
+            stop, width = start + len(part.scores), part.scores.shape[1]
+            scores[start:stop, :width], on[start:stop, :width] = part.scores, part.on
+            start = stop
+        reserve = np.concatenate([part.reserve for part in dense])
+        return Answer(Predictions(on, scores, events), reserve)
+    ranked = [_ranked(part) if isinstance(part, _Dense) else part for part in parts]
+    sizes = np.concatenate([np.diff(part.indptr) for part in ranked])
+    whole = Ranked(
+        np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes)]),
+        np.concatenate([part.labels for part in ranked]),
+        np.concatenate([part.scores for part in ranked]),
+        np.concatenate([part.on for part in ranked]),
+    )
+    _order_ties(whole, names)
+    reserve = np.concatenate(
+        [part.reserve if isinstance(part, _Dense) else _least(part) for part in parts]
+    )
+    return Answer(SparsePredictions(batch.n_labels, *whole, events), reserve)
+
+
+def _ranked(part: _Dense) -> Ranked:
+    """Dense predictions as candidates: all labels that have a score."""
+    scored = ~np.isnan(part.scores)
+    rows, labels = np.nonzero(scored)
+    scores = part.scores[scored]
+    order = np.lexsort((labels, -scores, rows))
+    indptr = np.concatenate([[0], np.cumsum(scored.sum(axis=1))]).astype(np.int64)
+    return Ranked(indptr, labels[order].astype(np.int32), scores[order], part.on[scored][order])
+
+
+def _least(part: Ranked) -> FloatArray:
+    """Of each event a probability below those of all candidates."""
+    n = len(part.indptr) - 1
+    least = np.full(n, UNLIKELY)
+    some = np.diff(part.indptr) > 0
+    least[some] = np.minimum(UNLIKELY, part.scores[part.indptr[1:][some] - 1])
+    return least / 2.0
+
+
+def _order_ties(ranked: Ranked, names: Names) -> None:
+    """Put candidates of equal score into the order of their names."""
+    row = np.repeat(np.arange(len(ranked.indptr) - 1), np.diff(ranked.indptr))
+    tied = (ranked.scores[1:] == ranked.scores[:-1]) & (row[1:] == row[:-1])
+    if not tied.any():
+        return
+    known = names()
+    # Each run of ties, from its first candidate to its last.
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], tied, [False]]).astype(np.int8)))
+    for first, last in edges.reshape(-1, 2).tolist():
+        run = slice(first, last + 1)
+        labels, on = ranked.labels[run].tolist(), ranked.on[run].tolist()
+        order = sorted(range(len(labels)), key=lambda i: known[labels[i]])
+        ranked.labels[run] = [labels[i] for i in order]
+        ranked.on[run] = [on[i] for i in order]

@@ -1,0 +1,162 @@
+"""From dense rows to posting lists while the stream runs."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from ihomer import IHomer
+from ihomer.drift.events import Kind, Level
+from ihomer.instances import Event
+from ihomer.learners import representation
+from ihomer.learners.base import Predictions, SparsePredictions
+from ihomer.learners.kernels.scaling import STRIDE
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, labels in {"KEEP": 4, "BESIDE": 8, "ENOUGH": 16, "TOO_MANY": 60}.items():
+        monkeypatch.setattr(representation, name, labels)
+
+
+def model(**parameters: object) -> IHomer:
+    """The cheapest learner that has dense rows at all."""
+    return IHomer(without=["forest", "path", "net", "ridge"], partition=False, **parameters)  # type: ignore[arg-type]
+
+
+def events(n: int, labels: int, features: int = 400, dense: bool = False) -> Iterator[Event]:
+    """Labels in pairs, more and more of them, each with words of its own."""
+    rng = np.random.default_rng(labels)
+    for t in range(n):
+        label = int(rng.integers(2 + int((labels - 2) * min(1.0, 2.0 * t / n))))
+        words = {f"w{label}": 1.0, f"v{label // 2}": 1.0, f"x{rng.integers(features)}": 1.0}
+        if dense:
+            words = {f"d{j}": float(rng.normal(j == label)) for j in range(12)}
+        yield Event(t, words, [f"l{label:02d}", f"m{label // 2:02d}"])
+
+
+def outcome(found: Predictions | SparsePredictions) -> list[list[tuple[int, float, bool]]]:
+    """Of each event its labels with a score, best first."""
+    assert isinstance(found, SparsePredictions)
+    columns = [found.labels.tolist(), found.scores.tolist(), found.on.tolist()]
+    rows = list(zip(*columns, strict=True))
+    return [rows[a:b] for a, b in zip(found.indptr[:-1], found.indptr[1:], strict=True)]
+
+
+def switches(learner: IHomer) -> list[int]:
+    return [
+        event.event
+        for event in learner._engine.log.since(0)
+        if (event.kind, event.level) == (Kind.SWITCH, Level.MODEL)
+    ]
+
+
+def test_it_begins_dense_and_posting_lists_take_over_at_a_stride() -> None:
+    learner, total = model(), 0.0
+    for t, event in enumerate(events(2048, 40)):
+        found = learner.predict_learn(learner.encoder.encode([event]))
+        assert isinstance(found, SparsePredictions) == learner._learner.sparse or switches(
+            learner
+        ) == [t + 1]
+        if t >= 1848:
+            total += learner.encoder.labels.name(int(outcome(found)[0][0][0])) in event.on  # type: ignore[operator]
+    [at] = switches(learner)
+    assert at % STRIDE == 0
+    born = [
+        label
+        for event in learner._engine.log.since(0)
+        if event.kind == Kind.BIRTH
+        for label in event.labels
+    ]
+    assert sorted(map(str, born)) == sorted(learner.encoder.labels.names())
+    assert total > 190
+    assert learner.n_learned == 2048
+
+
+def test_neither_batches_nor_a_restore_move_the_switch() -> None:
+    stream = list(events(900, 40))
+    whole, cut = model(), model()
+    expected = outcome(whole.predict_learn(whole.encoder.encode(stream)))
+    found, start, size = [], 0, 1
+    while start < len(stream):
+        part = cut.predict_learn(cut.encoder.encode(stream[start : start + size]))
+        start, size = start + size, size * 3 % 101
+        cut = pickle.loads(pickle.dumps(cut))  # noqa: S301 - our own
+        if isinstance(part, SparsePredictions):
+            found += outcome(part)
+    assert switches(cut) == switches(whole)
+    assert found == expected[-len(found) :]
+    assert len(found) > 100
+
+
+def test_an_event_of_too_many_labels_is_not_for_dense_rows() -> None:
+    learner = model()
+    learner.learn_one({"a": 1.0}, {"one"})
+    learner.learn_one({"b": 1.0}, {f"l{i}" for i in range(100)})
+    assert switches(learner) == [1]
+    learner.learn_one({"a": 1.0}, {"one"})
+    assert learner.rank_one({"a": 1.0}, 1)[0][0] == "one"  # learned before the switch
+
+
+def test_dense_features_stay_dense() -> None:
+    learner = model()
+    for event in events(600, 12, dense=True):
+        learner.learn_one(event.x, event.on or ())
+    assert len(learner.encoder.labels) > 16
+    assert not switches(learner)
+
+
+def test_all_faces_agree_after_the_switch() -> None:
+    learner = model(labels=["declared"])
+    stream = list(events(1200, 40))
+    learner.predict_learn(learner.encoder.encode(stream[:-1]))
+    assert learner._learner.sparse
+    x = stream[-1].x
+    probabilities = learner.predict_proba_one(x)
+    assert set(probabilities) == set(learner.encoder.labels.names()) | {"declared"}
+    ranked = learner.rank_one(x, k=3)
+    assert (
+        ranked
+        == sorted(
+            ((label, p[True]) for label, p in probabilities.items()),
+            key=lambda item: (-item[1], item[0]),
+        )[:3]
+    )
+    assert len(learner.rank_one(x, k=1000)) == len(probabilities)
+    decided = learner.predict_one(x)
+    assert set(decided) == set(probabilities)
+    assert not decided["declared"]
+    names = sorted(probabilities)
+    words = sorted(x)
+    on, p = learner.predict_learn_many(
+        np.ones((1, len(words))),
+        np.array([[name in (stream[-1].on or ()) for name in names]], dtype=float),
+        words,
+        names,
+    )
+    assert p[0].tolist() == [probabilities[name][True] for name in names]
+    assert on[0].tolist() == [decided[name] for name in names]
+
+
+def test_equal_scores_are_ordered_by_name() -> None:
+    learner = model()
+    learner.learn_one({"b": 1.0}, {f"z{99 - i}" for i in range(80)})
+    batch = learner.encoder.lookup({"c": 1.0})
+    found = learner.predict_learn(batch)
+    rows = [(-p, learner.encoder.labels.name(label)) for label, p, _ in outcome(found)[0]]
+    assert len({p for p, _ in rows}) < len(rows)
+    assert rows == sorted(rows)
+
+
+def test_memory_is_stated_with_what_learns_beside() -> None:
+    learner = model(max_memory_mb=64)
+    before = learner.memory_bytes
+    sizes = []
+    for event in events(1500, 40):
+        learner.learn_one(event.x, event.on or ())
+        sizes.append(learner.memory_bytes)
+    assert learner._learner.sparse
+    assert before < max(sizes) <= 64 * 2**20
