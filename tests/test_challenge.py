@@ -93,6 +93,17 @@ def test_labels_and_features_born_meanwhile_do_not_keep_a_state_from_coming_back
     assert len(model._engine.model.cluster_of) == model.encoder.labels.seen
 
 
+def test_labels_born_while_the_loss_rises_are_no_hindrance() -> None:
+    stream = concepts([1, 2], 1536)
+    rng = np.random.default_rng(6)
+    for event in stream[1600:]:
+        event.on = [*(event.on or ()), f"new {rng.integers(2 + int(event.id) % 2000 // 50)}"]
+    model = IHomer(labels=LABELS)
+    found = model.predict_learn(model.encoder.encode(stream))
+    assert Kind.SWITCH in {event.kind for event in told(model)}
+    assert np.isfinite(found.scores[-1]).all()
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_cuts_threads_and_saving_play_no_role(threads: int) -> None:
     stream = concepts([1, 2, 1], 1536, seed=3)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -153,10 +153,14 @@ class Challenger:
 
     def run(self, batch: Batch, columns: int, losses: FloatArray) -> None:
         """Predict, then learn a segment whose `losses` are the present model's."""
-        n, labels = len(batch), batch.n_labels
+        n, labels = len(batch), max(batch.n_labels, len(self.model.cluster_of))
+        shown = batch
+        if labels > batch.n_labels:
+            # Replayed: labels born since then were off.
+            shown = replace(batch, known=np.full(n + 1, labels, dtype=np.int32))
         scores, on = np.full((n, labels), np.nan), np.zeros((n, labels), dtype=np.bool_)
         reserve = np.empty(n)
-        self.model.run(batch, columns, len(losses), scores, on, reserve)
+        self.model.run(shown, columns, len(losses), scores, on, reserve)
         self._open.append(losses - event_losses(scores, reserve, batch))
 
     def adapt(self) -> None:
