@@ -61,7 +61,7 @@ class Engine:
     def __init__(self, settings: Settings, name: Callable[[int], str]) -> None:
         self.settings = settings
         self.n_learned = 0
-        self.log = EventLog(name=name)
+        self.log = EventLog(name=self._name_now)
         self.model = Model(settings, Executor(settings.threads))
         self._keeper = self._make_keeper() if settings.partition else None
         self._priors = PriorsMonitor()
@@ -73,6 +73,7 @@ class Engine:
             self._challenges = Challenges(self._fresh, settings.max_memory_mb * 2**20)
         self._leavers = Leavers(MEMORY_SHARE * settings.max_memory_mb * 2**20)
         self._name = name
+        self._held: dict[int, str] = {}  # names that ids have now; the encoder may be ahead
         self.changes = 0
 
     @property
@@ -129,6 +130,9 @@ class Engine:
             known yet, or is nobody's; decisions; the probability of a label that has never been on.
         """
         n = len(batch)
+        for change in reversed(batch.changes):
+            if not change.birth:
+                self._held[change.label] = change.name
         changes, freed, vacant = batch.changes, batch.freed, self._leavers.vacant
         scores = np.full((n, batch.n_labels), np.nan)
         on = np.zeros((n, batch.n_labels), dtype=np.bool_)
@@ -170,6 +174,7 @@ class Engine:
                 self._adapt(names)
             start = stop
         self._follow(changes, n)
+        self._held = {}
         self._leavers.hide(batch, vacant, scores, on)
         return scores, on, reserve
 
@@ -187,12 +192,16 @@ class Engine:
         if gained and self._challenges is not None:
             self._challenges.run(batch, columns, event_losses(scores, reserve, batch))
 
+    def _name_now(self, label: int) -> str:
+        return self._held.get(label) or self._name(label)
+
     def _follow(self, changes: tuple[Change, ...], at: int) -> tuple[Change, ...]:
         """Follow the changes up to event `at` of the batch, and return the others."""
         done = sum(change.at <= at for change in changes)
         if done:
             self._leavers.follow(changes[:done], self.model, self._forget_labels)
             self.changes = changes[done - 1].number
+            self._held.update((each.label, each.name) for each in changes[:done] if each.birth)
         return changes[done:]
 
     def _forget_labels(self, labels: IntArray) -> None:
@@ -235,7 +244,9 @@ class Engine:
 
     def _adapt(self, names: Names) -> None:
         """Look at the detectors and at the partition."""
-        self.log.extend(self._leavers.tell(self.n_learned, len(self.model.cluster_of), self._name))
+        self.log.extend(
+            self._leavers.tell(self.n_learned, len(self.model.cluster_of), self._name_now)
+        )
         self.model.adapt()
         self._teller.stride(self.n_learned, self.model)
         loss_risen = False
