@@ -206,3 +206,35 @@ def test_features_are_weighed_by_their_rarity(rows: list[list[int]], seed: int) 
         length = np.sqrt((x[keep] ** 2).sum())
         np.testing.assert_allclose(out[2][mine], x[keep] / max(length, 1e-30), rtol=1e-5)
     assert events[0] == n
+
+
+def test_forgotten_labels_and_columns_are_as_if_they_had_never_been() -> None:
+    batch = stream(3, 600, 40, 30)
+    columns = 1 + int(batch.indices.max())
+    learner = PostingLearner()
+    run(learner, batch, [])
+    gone = np.arange(0, batch.n_labels, 3, dtype=np.int32)
+    kept = np.setdiff1d(np.arange(batch.n_labels), gone)
+    before = {j: _entries(learner, j) for j in range(columns)}
+    bias = learner._postings.bias.copy()
+    learner.forget_labels(np.append(gone, np.int32(10_000)))
+    for j, found in before.items():
+        assert _entries(learner, j) == [entry for entry in found if entry[0] in kept]
+    assert any(len(found) > len(_entries(learner, j)) for j, found in before.items())
+    fresh = PostingLearner()
+    fresh._make_room(1, batch.n_labels)
+    assert (learner._postings.bias[gone] == fresh._postings.bias[gone]).all()
+    assert (learner._postings.bias[kept] == bias[kept]).all()
+    ranked = learner.run(batch.unlabelled(), columns)
+    assert len(ranked.labels)
+    assert not np.isin(ranked.labels, gone).any()
+    learner.forget_columns(np.arange(columns))
+    assert not any(_entries(learner, j) for j in range(columns))
+
+
+def _entries(learner: PostingLearner, j: int) -> list[tuple[int, ...]]:
+    """The list of a column."""
+    state = learner._postings
+    first, used = int(state.start[j]), int(state.used[j])
+    rows = state.entry[first : first + SIZE * used].reshape(used, SIZE).tolist()
+    return [tuple(row) for row in rows]

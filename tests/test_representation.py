@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 
-from ihomer import IHomer
+from ihomer import IHomer, vocabulary
 from ihomer.drift.events import Kind, Level
 from ihomer.instances import Event
 from ihomer.learners import representation
@@ -160,3 +161,52 @@ def test_memory_is_stated_with_what_learns_beside() -> None:
         sizes.append(learner.memory_bytes)
     assert learner._learner.sparse
     assert before < max(sizes) <= 64 * 2**20
+
+
+def test_posting_lists_follow_ids_that_change_hands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary, "LEAST_ABSENCE", 600)
+    monkeypatch.setattr(vocabulary, "CLEAN_UP", 256)
+
+    def wandering() -> Iterator[Event]:
+        rng = np.random.default_rng(5)
+        for t in range(3500):
+            label = int(t // 25 + rng.integers(40))
+            yield Event(t, {f"w{label}": 1.0, f"x{rng.integers(400)}": 1.0}, [f"l{label}"])
+
+    def outcomes(cuts: list[int]) -> tuple[list[list[tuple[str, float, bool]]], IHomer]:
+        learner = model(max_labels=90, forget_labels_after=600)
+        rows, known = [], list(wandering())
+        for a, b in itertools.pairwise([0, *cuts, len(known)]):
+            batch = learner.encoder.encode(known[a:b])
+            found = learner.predict_learn(batch)
+            for first, last, names in batch.names(learner.encoder.labels.names()):
+                rows += [named(found, t, names) for t in range(first, last)]
+        return rows, learner
+
+    rows, learner = outcomes(list(range(1, 3500)))
+    assert switches(learner)
+    assert learner.encoder.labels.seen <= 90
+    assert outcomes([700, 1111, 2500, 2501])[0] == rows
+    kinds = {(event.kind, event.action) for event in learner.events()}
+    assert (Kind.DEATH, "") in kinds
+    dead = {name for event in learner.events() if event.kind == Kind.DEATH for name in event.labels}
+    assert "l0" in dead
+    best = [max(row, key=lambda entry: entry[1])[0] if row else "" for row in rows]
+    true = [f"{next(iter(event.on or ()))}" for event in wandering()]
+    late = slice(2000, 3500)
+    hits = np.mean([a == b for a, b in zip(best[late], true[late], strict=True)])
+    assert hits > 0.5
+
+
+def named(
+    found: Predictions | SparsePredictions, t: int, names: Sequence[str]
+) -> list[tuple[str, float, bool]]:
+    """An event's labels that have a score, by name."""
+    if isinstance(found, SparsePredictions):
+        part = slice(found.indptr[t], found.indptr[t + 1])
+        labels, scores, on = found.labels[part], found.scores[part], found.on[part]
+    else:
+        labels = np.flatnonzero(~np.isnan(found.scores[t])).astype(np.int32)
+        scores, on = found.scores[t, labels], found.on[t, labels]
+    rows = zip(labels.tolist(), scores.tolist(), on.tolist(), strict=True)
+    return sorted((names[i], score, decided) for i, score, decided in rows)

@@ -99,6 +99,25 @@ class Engine:
         self.model = Model(self.settings, self.model.executor)
         self._challenges = None
 
+    def skip(self, changes: Sequence[Change], gained: int, labels: int) -> None:
+        """Count events that another learner has learned, and tell of labels.
+
+        Parameters
+        ----------
+        changes
+            That came with these events.
+        gained
+            How many events.
+        labels
+            Number of ids after them.
+        """
+        if changes:
+            self._leavers.follow(changes)
+            self.changes = changes[-1].number
+        self.n_learned += gained
+        if gained and self.n_learned % STRIDE == 0:
+            self.log.extend(self._leavers.tell(self.n_learned, labels, self._name))
+
     def hierarchy(self, names: Sequence[str]) -> Hierarchy:
         """The hierarchy of the clusters of labels, whose names by id are given."""
         if self._keeper is None:

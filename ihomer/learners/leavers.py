@@ -49,7 +49,10 @@ class Leavers:
         self._reused: set[int] = set()  # ids of the latter two
 
     def follow(
-        self, changes: Sequence[Change], model: Model, forget: Callable[[IntArray], None]
+        self,
+        changes: Sequence[Change],
+        model: Model | None = None,
+        forget: Callable[[IntArray], None] | None = None,
     ) -> None:
         """Keep what is known of labels that vanish, and give back what was known of those born.
 
@@ -58,7 +61,7 @@ class Leavers:
         changes
             In order; all that came before have been followed.
         model
-            What knows.
+            What knows; None: nothing is kept nor given back.
         forget
             Called with ids, ascending, that are nobody's from now on.
         """
@@ -71,10 +74,12 @@ class Leavers:
                     self._give_back(change, model)
                 continue
             for change in found:
-                self._keep(change.name, model.remember(change.label))
+                if model is not None:
+                    self._keep(change.name, model.remember(change.label))
             self._died += [change.name for change in found]
             self.vacant = np.union1d(self.vacant, ids).astype(np.int32)
-            forget(ids)
+            if forget is not None:
+                forget(ids)
 
     def free(self, columns: OffsetArray, in_use: int, models: Sequence[Model]) -> None:
         """Follow columns, ascending, that features have given back; see `Model.forget_columns`."""
@@ -96,14 +101,15 @@ class Leavers:
             self.memory_bytes -= self._kept.pop(oldest).memory_bytes
             del self._kept_at[oldest]
 
-    def _give_back(self, change: Change, model: Model) -> None:
+    def _give_back(self, change: Change, model: Model | None) -> None:
         self._reused.add(change.label)
         memory = self._kept.pop(change.name, None)
-        if memory is None:
+        if memory is not None:
+            self.memory_bytes -= memory.memory_bytes
+            stale = np.flatnonzero(self._freed_at > self._kept_at.pop(change.name))
+        if memory is None or model is None:
             self._born.append(change.name)
             return
-        self.memory_bytes -= memory.memory_bytes
-        stale = np.flatnonzero(self._freed_at > self._kept_at.pop(change.name))
         model.recall(change.label, memory.without(stale))
         self._returned.append(change.name)
 

@@ -15,8 +15,15 @@ import numpy as np
 
 from ihomer.instances import Batch, BoolArray, FloatArray, IntArray, OffsetArray
 from ihomer.learners.arrays import grown, nbytes
-from ihomer.learners.kernels.inverted import DEPTH, EVENTS, MARKS, Inverted
-from ihomer.learners.kernels.postings import BEST, BIAS, CLASSES, NEVER, Postings
+from ihomer.learners.kernels.inverted import DEPTH, EVENTS, MARKS, Inverted, forget_marks
+from ihomer.learners.kernels.postings import (
+    BEST,
+    BIAS,
+    CLASSES,
+    NEVER,
+    Postings,
+    forget_entries,
+)
 from ihomer.learners.kernels.ranking import CANDIDATES, COUNTS, Ranking, rank_segment
 from ihomer.learners.kernels.weighing import weigh_rows
 from ihomer.learners.scaling import Rows, Scaler, folded, single_precision
@@ -149,6 +156,34 @@ class PostingLearner:
         return Ranked(
             out.indptr, out.labels[:used].copy(), out.scores[:used].copy(), out.on[:used].copy()
         )
+
+    def forget_labels(self, labels: IntArray) -> None:
+        """Let ids stand for labels that have never been on; those that are not known are ignored.
+
+        It looks at every entry, so ids are best forgotten many at a time.
+        """
+        ranking = self._ranking
+        known = labels[labels < len(ranking.times)]
+        if not len(known):
+            return
+        gone = np.zeros(len(ranking.times), dtype=np.bool_)
+        gone[known] = True
+        forget_entries(gone, self._postings)
+        forget_marks(gone, self._inverted)
+        ranking.times[known] = 0
+        frequent = ranking.frequent[1 : 1 + ranking.frequent[0]]
+        left = frequent[~gone[frequent]]
+        ranking.frequent[0] = len(left)
+        ranking.frequent[1 : 1 + len(left)] = left
+
+    def forget_columns(self, columns: OffsetArray) -> None:
+        """Let columns stand for features that were never seen; what is shared stays as it is."""
+        self._scaler.forget_columns(columns)
+        if len(self._held) < self._most_columns:
+            known = columns[columns < len(self._held)]
+            self._held[known] = 0
+            self._postings.used[known] = 0
+            self._inverted.many[known] = 0
 
     def _weighed(self, batch: Batch, columns: int) -> Rows:
         scaled = single_precision(self._scaler.transform(batch))

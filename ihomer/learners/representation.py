@@ -88,7 +88,6 @@ class Representation:
         self._serving: PostingLearner | None = None  # has taken over
         self._recent = RecentEvents()
         self._labels = 0  # learned
-        self._told = 0  # of them, as of the last stride, whose births have been told
         self._columns, self._values = 0, 0  # columns and values seen
         self._compared = np.zeros(2)  # of dense rows, of posting lists
 
@@ -128,11 +127,16 @@ class Representation:
                 continue
             segment = batch if stop - start == n else batch.slice(start, stop)
             gained = learned[start:stop] - before
+            if segment.changes or segment.freed:
+                self._follow(segment, 0)
             if self._serving is not None:
                 parts.append(self._serving.run(segment, columns))
-                self._count(segment, int(gained[-1]) if len(gained) else 0)
+                gain = int(gained[-1]) if len(gained) else 0
+                self._engine.skip(segment.changes, gain, segment.n_labels)
             else:
                 parts.append(self._run_dense(segment, gained, columns, names))
+            if segment.changes and len(segment):
+                self._follow(segment, len(segment))
             start = stop
         return _answer(batch, events, parts, names)
 
@@ -143,20 +147,24 @@ class Representation:
             return n
         room = STRIDE - self._engine.n_learned % STRIDE
         stop = min(n, start + STRIDE, int(learned.searchsorted(before + room)) + 1)
+        places = [change.at for change in batch.changes if not change.birth]
+        places += [part.at for part in batch.freed]
+        stop = min([stop, *(at for at in places if at > start)])
         if self._serving is None:
             many = batch.labelled[start:stop] & (batch.known[start + 1 : stop + 1] > TOO_MANY)
             if many.any():
                 stop = start + int(many.argmax())
         return stop
 
-    def _count(self, segment: Batch, gained: int) -> None:
-        """Count the events that posting lists have learned, and tell of births at strides."""
-        engine = self._engine
-        engine.n_learned += gained
-        if gained and engine.n_learned % STRIDE == 0 and segment.n_labels > self._told:
-            born = tuple(range(self._told, segment.n_labels))
-            engine.log.add(LearnerEvent(engine.n_learned, Kind.BIRTH, Level.LABEL, labels=born))
-            self._told = segment.n_labels
+    def _follow(self, segment: Batch, at: int) -> None:
+        """Let the posting lists follow ids and columns that change hands at event `at`."""
+        changes = [c.label for c in segment.changes if c.at == at and not c.birth]
+        freed = [column for part in segment.freed if part.at == at for column in part.columns]
+        for lists in (self._beside, self._serving):
+            if lists is not None and changes:
+                lists.forget_labels(np.array(sorted(changes), dtype=np.int32))
+            if lists is not None and freed:
+                lists.forget_columns(np.array(sorted(freed), dtype=np.int64))
 
     def _run_dense(self, segment: Batch, gained: OffsetArray, columns: int, names: Names) -> _Dense:
         engine = self._engine
@@ -173,7 +181,6 @@ class Representation:
         elif self._labels > KEEP:
             self._recent.add(segment, before, KEEP)
         if engine.n_learned % STRIDE == 0:
-            self._told = self._labels
             self._decide(columns)
         return found
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ihomer.instances import Float32Array, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.postings import NEVER, keep_best
 
@@ -179,3 +179,26 @@ def learn_event(indices: IntArray, values: Float32Array, labels: IntArray, state
         state.many[j] += 1
         if state.many[j] == 2 * DEPTH:
             state.many[j] = DEPTH
+
+
+@kernel
+def forget_marks(gone: BoolArray, state: Inverted) -> None:
+    """Take some labels out of all label sets that are kept.
+
+    Parameters
+    ----------
+    gone
+        bool (labels,).
+    state
+        Changed in place.
+    """
+    for place in range(EVENTS):
+        first, kept = state.first[place], 0
+        if state.progress[MARK] - first > MARKS:
+            continue
+        for m in range(first, first + state.length[place]):
+            label = state.label[m & (MARKS - 1)]
+            if not gone[label]:
+                state.label[(first + kept) & (MARKS - 1)] = label
+                kept += 1
+        state.length[place] = kept

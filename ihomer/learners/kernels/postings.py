@@ -306,3 +306,32 @@ def learn_labels(
             entry[e + 1] = bits(-STEP * slope / np.sqrt(square + _FLOOR))
     for k in range(n):
         state.mark[labels[k]] = False
+
+
+@kernel
+def forget_entries(gone: BoolArray, state: Postings) -> None:
+    """Make some labels as if they had never been on.
+
+    Parameters
+    ----------
+    gone
+        bool (labels,).
+    state
+        The other entries of a list stay in their order.
+    """
+    for j in range(state.start.shape[0]):
+        first, kept = state.start[j], 0
+        for i in range(state.used[j]):
+            e = first + SIZE * i
+            if gone[state.entry[e]]:
+                continue
+            if kept < i:
+                to = first + SIZE * kept
+                for k in range(SIZE):
+                    state.entry[to + k] = state.entry[e + k]
+            kept += 1
+        state.used[j] = kept
+    for label in range(gone.shape[0]):
+        if gone[label]:
+            state.bias[label] = BIAS
+            state.bias_square[label] = _ZERO
