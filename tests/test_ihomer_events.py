@@ -144,7 +144,7 @@ def test_alternate_subtrees_are_told_with_their_cluster() -> None:
     off = ("ridge", "raw", "net", "neighbours", "path")
     for alternates in (True, False):
         without = off if alternates else (*off, "alternates")
-        model = IHomer(partition=False, without=without)
+        model = IHomer(partition=False, drift=False, without=without)
         model.predict_learn(model.encoder.encode(stream))
         told = [event for event in model.events() if event.level == Level.TREE]
         found = {

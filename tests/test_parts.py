@@ -339,6 +339,7 @@ def test_one_that_is_far_behind_rests_and_forgets_nothing() -> None:
     decision = JointDecision()
     decision.regroup(by_cluster(40, 5))
     decide(decision, scores, batch)
+    decision.parts._strides = REST
     decision.parts.state.numbers[LEAD] = -LEAD_LIMIT
     worked = []
     for _ in range(2 * REST):

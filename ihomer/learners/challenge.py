@@ -12,7 +12,6 @@ challenger for a while, so that a change of hands made too soon is undone.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
 from ihomer.learners.kernels.losses import cluster_losses
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.model import Model
+from ihomer.learners.paired import compare
 
 RING_STRIDES = 16  # that are kept: about 2,000 events
 RING_ENTRIES = 1 << 19  # features and labels in them, at most
@@ -37,7 +37,6 @@ LIFE, BEATEN_LIFE = 16, 32  # strides of a challenger, and of one that has just 
 BEATEN_RESIGNS = 2.0  # bounds that the latter has to be worse by to be dropped sooner
 MOST_EVENTS, MOST_SHARE = 4096, 0.25  # that challengers may run, of all events learned beside them
 ROOM = 2.0  # what arrays may take of memory, of their contents
-_CONFIDENCE = math.log(2.0 / 0.002)  # of a comparison
 
 
 @dataclass
@@ -112,19 +111,6 @@ def labelled_part(batch: Batch) -> Batch:
     )
 
 
-def compare(gains: Sequence[FloatArray]) -> tuple[float, float]:
-    """Mean of paired differences, and what it has to exceed not to be chance.
-
-    The bound is ADWIN's, Bernstein's inequality with the sample's variance, for a mean that is
-    held against zero.
-    """
-    all_gains = np.concatenate(gains)
-    n = len(all_gains)
-    spread = float(all_gains.std())
-    bound = spread * (math.sqrt(2.0 * _CONFIDENCE / n) + 2.0 / 3.0 * _CONFIDENCE / n)
-    return float(all_gains.mean()), bound
-
-
 class Challenger:
     """A model beside the present one, and how it compares.
 
@@ -151,12 +137,14 @@ class Challenger:
         self.gains: list[FloatArray] = []  # one array a stride, those replayed first
         self._open: list[FloatArray] = []
 
-    def run(self, batch: Batch, columns: int, losses: FloatArray) -> None:
+    def run(
+        self, batch: Batch, columns: int, losses: FloatArray, *, replayed: bool = False
+    ) -> None:
         """Predict, then learn a segment whose `losses` are the present model's."""
-        n, labels = len(batch), max(batch.n_labels, len(self.model.cluster_of))
-        shown = batch
-        if labels > batch.n_labels:
-            # Replayed: labels born since then were off.
+        n, labels, shown = len(batch), batch.n_labels, batch
+        if replayed:
+            # Labels born since then were off; segments know more or fewer as the stream is cut.
+            labels = len(self.model.cluster_of)
             shown = replace(batch, known=np.full(n + 1, labels, dtype=np.int32))
         scores, on = np.full((n, labels), np.nan), np.zeros((n, labels), dtype=np.bool_)
         reserve = np.empty(n)
@@ -354,7 +342,7 @@ class Challenges:
             one = Challenger(own, before, source)
             for stride in recent[-strides:]:
                 for batch, losses in zip(stride.segments, stride.losses, strict=True):
-                    one.run(batch, self._room, losses)
+                    one.run(batch, self._room, losses, replayed=True)
                     self.n_run += len(losses)
                 one.adapt()
             gain, _ = compare(one.gains)

@@ -23,11 +23,12 @@ from ihomer.learners.executor import Executor
 from ihomer.learners.kernels.losses import cluster_losses
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.leavers import Leavers
-from ihomer.learners.model import Model, Settings
+from ihomer.learners.model import Model
 from ihomer.learners.partition.cooccurrence import PAIR_BYTES
 from ihomer.learners.partition.hierarchy import Hierarchy, make_hierarchy
 from ihomer.learners.partition.keeper import Names, PartitionKeeper
 from ihomer.learners.partition.kinds import make_partitioner
+from ihomer.learners.settings import Settings
 from ihomer.learners.teller import Teller
 from ihomer.vocabulary import Change
 
@@ -65,7 +66,7 @@ class Engine:
         self.model = Model(settings, Executor(settings.threads))
         self._keeper = self._make_keeper() if settings.partition else None
         self._priors = PriorsMonitor()
-        self._priors_told: tuple[int, PriorsAlarm] | None = None  # the first since the last stride
+        self._priors_told: tuple[int, PriorsAlarm] | None = None  # the latest since the last stride
         self._watches = Watches(1)  # of the nursery, then of the clusters, and of all together
         self._teller = Teller(self.log)
         self._challenges: Challenges | None = None
@@ -256,8 +257,8 @@ class Engine:
             self._watches.collect(loss, counted, learned)
             found = self._priors.update_many(batch.y_indptr, batch.y_indices, batch.labelled)
             alarm = self._priors.latest
-            if found.any() and alarm is not None and self._priors_told is None:
-                self._priors_told = int(learned[found.argmax()]), alarm
+            if found.any() and alarm is not None:
+                self._priors_told = int(learned[np.flatnonzero(found)[-1]]), alarm
         if self._keeper:
             self._keeper.update(batch.y_indptr, batch.y_indices)
 
@@ -266,7 +267,7 @@ class Engine:
         self.log.extend(
             self._leavers.tell(self.n_learned, len(self.model.cluster_of), self._name_now)
         )
-        self.model.adapt()
+        self.log.extend(self.model.adapt())
         self._teller.stride(self.n_learned, self.model)
         loss_risen = False
         if self.settings.drift:
@@ -318,8 +319,7 @@ class Engine:
         if model is not self.model:
             self.model = model.like(self.model)
             self._watches = Watches(1 + len(model.clusters))
-            for cluster in (model.nursery, *model.clusters):
-                cluster.take_alternates()  # what it did before is not told
+            model.grove.take_alternates()  # what it did before is not told
 
     def _make_keeper(self) -> PartitionKeeper:
         """The partition, within its share of the memory."""

@@ -21,10 +21,10 @@ from ihomer.learners.block import EXPERTS
 from ihomer.learners.decision import OBJECTIVES, Objective
 from ihomer.learners.engine import Engine
 from ihomer.learners.experts.forest import SPLIT_TESTS, SplitTest
-from ihomer.learners.model import Settings
 from ihomer.learners.partition.hierarchy import Hierarchy
 from ihomer.learners.partition.kinds import DEFAULT
 from ihomer.learners.representation import Answer, Representation
+from ihomer.learners.settings import Settings
 from ihomer.vocabulary import NewLabels
 
 # What can be switched off, to see what it is worth.

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
+from ihomer.drift.events import LearnerEvent
 from ihomer.instances import (
     Batch,
     BoolArray,
@@ -35,37 +35,21 @@ from ihomer.learners.cluster import Cluster
 from ihomer.learners.decision import make_decision
 from ihomer.learners.duty import Duty
 from ihomer.learners.executor import Executor
-from ihomer.learners.experts.forest import SplitTest
 from ihomer.learners.experts.neighbours import NeighbourExpert
 from ihomer.learners.experts.network import DenseFeatures
 from ihomer.learners.experts.ridge import Gains
-from ihomer.learners.kernels.elementary import LOGIT_CLIP
+from ihomer.learners.grove import Grove
 from ihomer.learners.memory import Memory, forget, recall, remember
-from ihomer.learners.partition.kinds import DEFAULT
 from ihomer.learners.scaling import Scaler, folded, raw_rows, single_precision
 from ihomer.learners.segment import OUTER, Segment
+from ihomer.learners.settings import Settings
 
 LINEAR_SHARE = 0.5  # of the memory that linear experts may take; then features share columns
-FOREST_SHARE = 0.25  # of the memory, for the trees of all clusters
 FEWEST_COLUMNS = 256
 
 # Of all experts together, as measured: of a column and label, of a column, of a label; and of each
 # value of the events among which neighbours are looked for.
 _CELL_BYTES, _COLUMN_BYTES, _LABEL_BYTES, _ENTRY_BYTES = 24, 512, 8192, 500 * 64
-
-
-class Settings(NamedTuple):
-    """What an engine is made with; see `IHomer`."""
-
-    objective: str = "subset"
-    without: tuple[str, ...] = ()
-    trees: int = 5
-    split_test: SplitTest = "evidence"
-    partition: str = DEFAULT
-    drift: bool = True
-    threads: int = 1
-    max_memory_mb: float = 512.0
-    seed: int = 0
 
 
 class Model:
@@ -82,14 +66,10 @@ class Model:
     ----------
     n_learned
         Number of events learned by this model.
-    clusters
-        The clusters of labels that have a place; `nursery` holds the others.
+    grove
+        The clusters of labels, and their trees.
     blocks
         The blocks of labels.
-    cluster_of
-        int32 (L,): number of each label's cluster in `clusters`, from 1; 0 is the nursery.
-    places
-        int32 (L,): the same from 0; the nursery's labels, which have no place yet, below zero.
     """
 
     def __init__(self, settings: Settings, executor: Executor) -> None:
@@ -97,10 +77,7 @@ class Model:
         self.n_learned = 0
         # The first block is always there: it knows what is said of labels never seen.
         self.blocks = [LabelBlock(0, settings.seed, settings.without)]
-        self.nursery = self._new_cluster(np.zeros(0, dtype=np.int32))
-        self.clusters: list[Cluster] = []
-        self.cluster_of: IntArray = np.zeros(0, dtype=np.int32)
-        self.places = self.cluster_of - 1
+        self.grove = Grove(settings, executor)
         self._base = "raw" if "ridge" in settings.without else "ridge"
         self.executor = executor
         self._scaler = Scaler()
@@ -109,7 +86,6 @@ class Model:
         self._gains = None if "ridge" in off else Gains()
         self._dense = None if "net" in off else DenseFeatures()
         self._decision = make_decision(settings.objective, joint="joint" not in off)
-        self._nursery_works = True  # from the stride after the first birth in it
         self._duty = Duty(self._base)
         self._most_columns = self._affordable(0)
         self._roomy = (-1, -1)  # columns and labels that there is room for
@@ -120,8 +96,7 @@ class Model:
         """Bytes of all arrays."""
         parts = [
             *self.blocks,
-            self.nursery,
-            *self.clusters,
+            self.grove,
             self._scaler,
             self._decision,
             self._neighbours,
@@ -140,6 +115,21 @@ class Model:
         weights = np.array([block.mixture.weights for block in self.blocks], dtype=np.float64)
         means = counts @ weights / counts.sum()
         return dict(zip(EXPERTS, means.tolist(), strict=True))
+
+    @property
+    def nursery(self) -> Cluster:
+        """The cluster of the labels that have no place yet."""
+        return self.grove.nursery
+
+    @property
+    def clusters(self) -> list[Cluster]:
+        """The clusters of labels that have a place."""
+        return self.grove.clusters
+
+    @property
+    def cluster_of(self) -> IntArray:
+        """See `Grove`."""
+        return self.grove.cluster_of
 
     @property
     def trees_inherit(self) -> bool:
@@ -174,7 +164,7 @@ class Model:
         learning = gained > 0
         if learning:
             self._room(columns, batch.n_labels)
-            self._admit(batch.n_labels)
+            self.grove.admit(batch.n_labels)
         else:
             # Features that nobody has learned have columns of their own all the same.
             columns = max(columns, int(batch.indices.max(initial=-1)) + 1)
@@ -209,13 +199,7 @@ class Model:
         )
         # In stages, because each needs what others have made of the segment before; within one,
         # first what takes longest.
-        working = self.clusters if growing else []
-        if growing and self._nursery_works:
-            working = [*working, self.nursery]
-        work: list[Callable[[], None]] = [
-            partial(cluster.grow, segment, columns, nursery=cluster is self.nursery)
-            for cluster in working
-        ]
+        work = self.grove.grow(segment, columns) if growing else []
         if neighbours is not None:
             work.append(partial(segment.search, neighbours, scaled))
         if gains is not None:
@@ -225,19 +209,15 @@ class Model:
         work += [partial(block.begin, segment) for block in self.blocks]
         self.executor.run(work)
         self.executor.run([partial(block.step, segment) for block in self.blocks])
-        if growing and not self._nursery_works:  # as trees say that have never seen a label on
-            places = np.concatenate([[0], 1 + self.nursery.members])
-            outer[0][:, places], outer[1][:, places] = -LOGIT_CLIP, base[:, places]
-        work = [
-            partial(cluster.correct, segment, nursery=cluster is self.nursery)
-            for cluster in working
-        ]
+        work = self.grove.correct(segment) if growing else []
         work += [partial(block.ask, segment) for block in self.blocks]
         self.executor.run(work)
         mixed = np.empty_like(scores)
         self.executor.run(
             [partial(block.finish, segment, mixed, scores, reserve) for block in self.blocks]
         )
+        if growing and learning:
+            self.grove.compare(segment)
         basis = scores if self._decision.calibrated else mixed
         self.executor.run([partial(self._decision.run, basis, batch, on), *also])
         self.n_learned += gained
@@ -287,26 +267,22 @@ class Model:
         width = sum(block.width(labels) for block in self.blocks)
         return max(FEWEST_COLUMNS, 1 << (int(cells / width).bit_length() - 1))
 
-    def _admit(self, labels: int) -> None:
-        """Put labels born in the coming segment into the nursery."""
-        old = len(self.cluster_of)
-        if labels > old:
-            born = np.arange(old, labels, dtype=np.int32)
-            self.cluster_of = np.concatenate([self.cluster_of, np.zeros_like(born)])
-            self.places = self.cluster_of - 1
-            self.nursery.members = np.concatenate([self.nursery.members, born])
-
     # What changes at strides.
 
-    def adapt(self) -> None:
-        """Do what is due at the end of a stride."""
+    def adapt(self) -> list[LearnerEvent]:
+        """Do what is due at the end of a stride, and tell what has happened."""
         self._decision.adapt()
         losses = self.blocks[0].losses
         for block in self.blocks[1:]:
             losses += block.losses
         self._duty.adapt(self.n_learned, self.weights, losses.tolist())
-        self._nursery_works = not self.clusters or len(self.nursery.members) > 0
+        told = self.grove.adapt(self.n_learned, self._priors, growing=self.trees_inherit)
         self._share_columns()
+        return told
+
+    def _priors(self) -> FloatArray:
+        """How often the labels are on, float64 (L,)."""
+        return np.concatenate([block.priors for block in self.blocks])
 
     def forget_labels(self, labels: IntArray) -> None:
         """Let ids, ascending, stand for labels that have never been on, in the nursery.
@@ -320,17 +296,9 @@ class Model:
         if self._neighbours is not None:
             self._neighbours.forget_labels(labels)
         self._decision.forget_labels(labels)
-        priors = np.concatenate([block.priors for block in self.blocks])
-        nursery = np.union1d(self.nursery.members, labels).astype(np.int32)
-        self.nursery = self.nursery.with_members(nursery, labels, priors[nursery])
-        for number, cluster in enumerate(self.clusters):
-            stay = np.setdiff1d(cluster.members, labels).astype(np.int32)
-            if len(stay) < len(cluster.members):
-                self.clusters[number] = cluster.with_members(stay, labels, priors[stay])
-        self.cluster_of[labels] = 0
-        self.places = self.cluster_of - 1
+        self.grove.forget_labels(labels, self._priors())
         if self.clusters:
-            self._decision.regroup(self.places)
+            self._decision.regroup(self.grove.places)
 
     def forget_columns(self, columns: OffsetArray, in_use: int) -> None:
         """Let feature columns, ascending, stand for features that were never seen.
@@ -382,31 +350,9 @@ class Model:
             For the nursery and then each of the new clusters the number of the present one that
             has the same labels, -1 = there is none.
         """
-        priors = np.concatenate([block.priors for block in self.blocks])
-        # The first partition often has all labels in one cluster: it is the nursery as it was.
-        present = [self.nursery, *self.clusters]
-        numbers = {id(cluster): number for number, cluster in enumerate(present)}
-        before = {tuple(cluster.members.tolist()): cluster for cluster in present}
-        for cluster in present:
-            cluster.know_members()
-        made = [before.get(tuple(group.tolist())) for group in groups]
-
-        def make(number: int) -> None:
-            made[number] = self._heir(groups[number], priors)
-
-        self.executor.run(
-            [partial(make, number) for number, cluster in enumerate(made) if cluster is None]
-        )
-        *self.clusters, self.nursery = [cluster for cluster in made if cluster is not None]
-        now = [self.nursery, *self.clusters]
-        budget = FOREST_SHARE * self.settings.max_memory_mb * 2**20 / len(now)
-        for number, cluster in enumerate(now):
-            cluster.set_budget(int(budget))
-            self.cluster_of[cluster.members] = number
-        self.places = self.cluster_of - 1
-        self._decision.regroup(self.places)
-        self._nursery_works = not self.clusters or len(self.nursery.members) > 0
-        return [numbers.get(id(cluster), -1) for cluster in now]
+        kept = self.grove.regroup(groups, self._priors(), trees=self.trees_inherit)
+        self._decision.regroup(self.grove.places)
+        return kept
 
     def content_bytes(self, columns: int, entries: float) -> float:
         """About what the model's contents take in memory, room to grow apart.
@@ -422,14 +368,9 @@ class Model:
         """
         labels = len(self.cluster_of)
         width = sum(block.width(labels) for block in self.blocks)
-        trees = sum(
-            cluster.forest.content_bytes(1 + len(cluster.members))
-            for cluster in (self.nursery, *self.clusters)
-            if cluster.forest is not None
-        )
         cells = min(columns, self._most_columns) * width
         fixed = _COLUMN_BYTES * columns + _LABEL_BYTES * width + _ENTRY_BYTES * entries
-        return trees + _CELL_BYTES * cells + fixed
+        return self.grove.content_bytes() + _CELL_BYTES * cells + fixed
 
     def twin(self) -> Model:
         """A copy that shares nothing that is learned."""
@@ -440,21 +381,6 @@ class Model:
         labels = len(other.cluster_of)
         columns, _ = self._roomy
         self._room(max(0, columns), labels)
-        self._admit(labels)
+        self.grove.admit(labels)
         self.regroup([*(cluster.members for cluster in other.clusters), other.nursery.members])
         return self
-
-    def _new_cluster(self, members: IntArray) -> Cluster:
-        settings = self.settings
-        return Cluster(
-            members, settings.trees, settings.split_test, settings.seed, settings.without
-        )
-
-    def _heir(self, members: IntArray, priors: FloatArray) -> Cluster:
-        """A cluster of `members` that knows what their present clusters do, and all priors."""
-        new = self._new_cluster(members)
-        present = [self.nursery, *self.clusters]
-        sources = [present[number] for number in np.unique(self.cluster_of[members])]
-        if sources:
-            new.inherit(sources, priors[members], trees=self.trees_inherit)
-        return new

@@ -11,7 +11,7 @@ import numpy as np
 
 from ihomer.instances import Batch, BoolArray, FloatArray, IntArray
 from ihomer.learners.arrays import nbytes
-from ihomer.learners.kernels.clustered import LEAD_LIMIT, choose_rows, cluster_rows
+from ihomer.learners.kernels.clustered import LEAST_LEAD, choose_rows, cluster_rows
 from ihomer.learners.kernels.joint import WEIGHT as SET_WEIGHT
 from ihomer.learners.kernels.joint import JointState
 from ihomer.learners.kernels.parts import (
@@ -36,7 +36,8 @@ from ihomer.learners.kernels.rows import enter_hashes
 from ihomer.learners.kernels.scaling import STRIDE
 
 MAX_PARTS = 1 << 14  # from so many on the rare ones are forgotten
-REST = 8  # a decision that is far behind works in every eighth stride
+REST = 8  # a decision that does not serve works in every eighth stride
+TRIAL = 8  # but in the first ones with a partition
 FEWEST = 2  # clusters; below that whole sets are all there is
 
 
@@ -103,6 +104,7 @@ class PartDecision:
         """
         clusters = int(places.max(initial=-1)) + 1
         self.state = _empty(1, np.maximum(places, ALONE), clusters, self.state.numbers)
+        self._strides = 0
         self._wake(sets)
 
     def adapt(self, sets: JointState) -> None:
@@ -110,7 +112,8 @@ class PartDecision:
         if len(self.state.active) < FEWEST:
             return
         self._strides += 1
-        if self.state.numbers[LEAD] <= -LEAD_LIMIT and self._strides % REST:
+        serves = self.state.numbers[LEAD] > LEAST_LEAD
+        if not serves and self._strides > TRIAL and self._strides % REST:
             self._works = False
         elif not self._works or self.state.sizes[0] + STRIDE > self._most:
             self._wake(sets)

@@ -48,9 +48,8 @@ class Teller:
         model
             Before it is regrouped.
         """
-        present = (model.nursery, *model.clusters)
-        for number, cluster in zip(self._numbers, present, strict=True):
-            planted, switched = cluster.take_alternates()
+        for place, planted, switched in model.grove.take_alternates():
+            number = None if place is None else self._numbers[place]
             if planted:
                 action = f"alternate subtrees planted: {planted}"
                 self._log.add(LearnerEvent(learned, Kind.ALARM, Level.TREE, action, number))
@@ -103,6 +102,8 @@ class Teller:
         unplaced = len(model.nursery.members)
         action = f"{len(model.clusters)} clusters, {unplaced} labels without a place"
         self._log.add(LearnerEvent(learned, Kind.SWITCH, Level.PARTITION, action))
+        if model.grove.whole is not None:
+            return
         kind, action = Kind.SWITCH, "goes on with what is known of its labels"
         if not model.trees_inherit:
             kind, action = Kind.RESET, f"{action}, trees begin anew"

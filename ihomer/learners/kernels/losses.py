@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ihomer.instances import BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 
 LEAST = 1e-4  # probabilities count as no closer to 0 and 1: a label costs 9.2 nats at most
@@ -66,3 +66,42 @@ def cluster_losses(
             if product[cluster] != 1.0:
                 loss[t, cluster] -= math.log(product[cluster])
                 product[cluster] = 1.0
+
+
+@kernel
+def tree_gains(
+    own: Float32Array,
+    theirs: Float32Array,
+    y_indptr: OffsetArray,
+    y_indices: IntArray,
+    labelled: BoolArray,
+    known: IntArray,
+    gains: FloatArray,
+) -> None:
+    """By how much the logarithmic loss of some logits is lower than that of others.
+
+    Parameters
+    ----------
+    own, theirs
+        float32 (n, 1 + labels or more): logits, the reserve's first; it is `theirs` whose loss
+        being lower counts as a gain.
+    y_indptr, y_indices, labelled, known
+        As in `Batch`.
+    gains
+        float64 (n,): in nats, summed over the labels known at a labelled row, is added.
+    """
+    for t in range(labelled.shape[0]):
+        if not labelled[t]:
+            continue
+        for c in range(known[t]):
+            gains[t] += _softplus(own[t, 1 + c]) - _softplus(theirs[t, 1 + c])
+        for k in range(y_indptr[t], y_indptr[t + 1]):
+            c = y_indices[k]
+            if c < known[t]:
+                gains[t] += np.float64(theirs[t, 1 + c]) - np.float64(own[t, 1 + c])
+
+
+@kernel
+def _softplus(z: float) -> float:
+    """ln(1 + exp(z))."""
+    return max(z, 0.0) + math.log1p(math.exp(-abs(z)))
