@@ -75,7 +75,7 @@ def trials(model: IHomer) -> list[tuple[Kind, bool]]:
             and event.statistic is not None
         ):
             assert event.bound is not None
-            found.append((event.kind, event.statistic > event.bound))
+            found.append((Kind(event.kind), event.statistic > event.bound))
     return found
 
 

@@ -15,12 +15,15 @@ from ihomer.instances import Batch, Encoder, Event
 from ihomer.learners.block import EXPERTS
 from ihomer.learners.decision import JointDecision
 from ihomer.learners.experts.forest import Forest
+from ihomer.learners.experts.linear import LinearExpert
 from ihomer.learners.experts.neighbours import NeighbourExpert
 from ihomer.learners.experts.network import DenseFeatures, NetworkExpert
 from ihomer.learners.experts.ridge import Gains, RidgeExpert
 from ihomer.learners.ihomer import IHomer
 from ihomer.learners.kernels.columns import pooled
+from ihomer.learners.kernels.linear import fill_births
 from ihomer.learners.kernels.linkage import average_linkage
+from ihomer.learners.kernels.losses import tree_gains
 from ihomer.learners.kernels.neighbours import index_rows
 from ihomer.learners.kernels.rows import enter_hashes
 from ihomer.learners.kernels.scaling import STRIDE
@@ -125,7 +128,9 @@ def ridge_and_network() -> None:
 
 def posting_lists() -> None:
     """Learn as if there were many labels."""
-    PostingLearner().run(_batch(Encoder()), 2)
+    learner = PostingLearner()
+    learner.run(_batch(Encoder()), 2)
+    learner.forget_labels(np.zeros(1, dtype=np.int32))  # as when labels vanish
 
 
 def mixture() -> None:
@@ -140,6 +145,15 @@ def mixture() -> None:
     one = np.zeros(1, dtype=np.int32)
     StructureMonitor().update(np.array([0, 1]), one, one)
     ADWIN().update_many(np.zeros(1))
+    # Clusters' trees on trial.
+    logits, batch = np.zeros((STRIDE, 3), dtype=np.float32), _batch(Encoder())
+    y = (batch.y_indptr, batch.y_indices, batch.labelled, batch.known)
+    tree_gains(logits, logits, *y, np.zeros(STRIDE))
+    # A label that returns.
+    linear = LinearExpert(1.0, reserve=True)
+    linear.make_room(1, 1)
+    weights = linear.state.weights
+    fill_births(weights, linear.state.squares, linear.reach, *weights.shape)
 
 
 def partition() -> None:
