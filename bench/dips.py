@@ -88,6 +88,12 @@ class Counts:
         return np.array([exact / len(counts), 2.0 * both / max(1.0, all_on)])
 
 
+def _share(model: IHomer, encoder: Encoder) -> None:
+    """Let a model read batches that others read, too."""
+    model._encoder = encoder
+    model._engine._name = encoder.labels.name
+
+
 def measure(kind: str, stream: str, seed: int) -> Found:
     """Run a learner and its twin.
 
@@ -110,13 +116,14 @@ def measure(kind: str, stream: str, seed: int) -> Found:
     without = ("alternates",) if kind == "alternates" else ()
     pair = [IHomer(seed=seed), IHomer(seed=seed, without=without)]
     for model in pair:
-        model._encoder = encoder  # both read the same batches
+        _share(model, encoder)
     counts = [Counts(), Counts()]
     start: int | None = None
     for first, batch in zip(cuts, batches, strict=False):
         if kind == "partition" and first <= split:
             if first == split:
                 pair[1] = copy.deepcopy(pair[0])
+                _share(pair[1], encoder)
                 pair[1]._engine._keeper = None
             else:
                 pair[1] = pair[0]
