@@ -85,7 +85,7 @@ def test_clusters_that_gain_nothing_keep_one_learner(monkeypatch: pytest.MonkeyP
     outcome(model, blocks(4000, own=False), [])
     assert sorted(map(sorted, model.clusters())) == [["l00", "l01", "l02"], ["l10", "l11", "l12"]]
     assert trials(model)[:1] == [(Kind.RESET, False)]
-    assert model._engine.model.grove.whole is not None
+    assert len(model._engine.model.grove.serving) == 1
     assert not model._engine.model.grove._tried
 
 
@@ -97,8 +97,11 @@ def test_clusters_that_gain_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = outcome(model, events, [])
     assert trials(model) == [(Kind.SWITCH, True)]
     present = model._engine.model.grove
-    assert present.whole is None
-    assert all(cluster.forest is not None for cluster in present.clusters)
+    assert len(present.serving) == 3
+    assert all(cluster.forest is not None for cluster in present.serving)
+    assert [learner.members.tolist() for learner in present.serving[1:]] == [
+        cluster.members.tolist() for cluster in present.clusters
+    ]
     # Neither cuts nor threads nor a restore in the middle of the trial change a bit.
     assert outcome(IHomer(without=OFF, drift=False, threads=2), events, [100, 1111]) == expected
     first = IHomer(without=OFF, drift=False)

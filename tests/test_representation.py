@@ -19,7 +19,7 @@ from ihomer.learners.kernels.scaling import STRIDE
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, labels in {"KEEP": 4, "BESIDE": 8, "ENOUGH": 16, "TOO_MANY": 60}.items():
+    for name, labels in {"KEEP": 4, "BESIDE": 16, "TOO_MANY": 60, "FEWEST": 2}.items():
         monkeypatch.setattr(representation, name, labels)
 
 
@@ -110,7 +110,8 @@ def test_dense_features_stay_dense() -> None:
     assert not switches(learner)
 
 
-def test_all_faces_agree_after_the_switch() -> None:
+def test_all_faces_agree_after_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(representation, "TOO_MANY", 30)
     learner = model(labels=["declared"])
     stream = list(events(1200, 40))
     learner.predict_learn(learner.encoder.encode(stream[:-1]))
@@ -152,7 +153,8 @@ def test_equal_scores_are_ordered_by_name() -> None:
     assert rows == sorted(rows)
 
 
-def test_memory_is_stated_with_what_learns_beside() -> None:
+def test_memory_is_stated_with_what_learns_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(representation, "TOO_MANY", 50)
     learner = model(max_memory_mb=64)
     before = learner.memory_bytes
     sizes = []

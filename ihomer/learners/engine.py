@@ -307,7 +307,7 @@ class Engine:
         self._watches.rearrange(kept)
         if self._challenges is not None:
             self._challenges.regroup([*groups, unplaced])
-        self._teller.regrouped(self.n_learned, keeper.numbers, kept, self.model)
+        self._teller.regrouped(self.n_learned, keeper.numbers, self.model)
 
     def _fresh(self) -> Model:
         """A model that has learned nothing, of the present clusters."""

@@ -2,8 +2,8 @@
 
 In: segments, and which labels belong together. Out: the trees' logits. Trees of their own pay for
 some partitions only, and cost as much again for each cluster. So all labels begin in one learner.
-When labels are put into clusters, these learn beside it for `TRIAL` events, from where it stands,
-and take over if they are measurably better; otherwise they go, and labels keep one learner.
+When labels are put into clusters, learners of these run beside those in service for `TRIAL`
+events, from where they stand, and take over if they are measurably better; otherwise they go.
 Nothing gets worse meanwhile, because nothing is served that has not been better.
 """
 
@@ -43,9 +43,9 @@ class Grove:
     ----------
     clusters
         The clusters of labels that have a place; `nursery` holds the others.
-    whole
-        The learner of all labels; None: each cluster has its own trees, or there is only the
-        nursery, which has.
+    serving
+        The learners whose trees are served, each with its own labels; the first one's are those
+        that no other one has, and it tells of labels never seen.
     cluster_of
         int32 (L,): number of each label's cluster in `clusters`, from 1; 0 is the nursery.
     places
@@ -55,13 +55,13 @@ class Grove:
     def __init__(self, settings: Settings, executor: Executor) -> None:
         self._settings = settings
         self._executor = executor
-        self.nursery = self._new(np.zeros(0, dtype=np.int32))
+        self.nursery = self._new(np.zeros(0, dtype=np.int32), bare=True)
         self.clusters: list[Cluster] = []
-        self.whole: Cluster | None = None
+        self.serving = [self._new(np.zeros(0, dtype=np.int32))]
         self.cluster_of: IntArray = np.zeros(0, dtype=np.int32)
         self.places = self.cluster_of - 1
-        self._nursery_works = True  # from the stride after the first birth in it
-        # On trial: the nursery's and the clusters' learners, and what they gain by labelled event.
+        self._first_works = True  # from the stride after the first birth in it
+        # On trial: learners as in `serving`, and what they gain by labelled event.
         self._tried: list[Cluster] = []
         self._gains: list[FloatArray] = []
         self._untried = False  # the partition has not been on trial
@@ -82,23 +82,17 @@ class Grove:
         )
 
     def _learners(self) -> list[Cluster]:
-        whole = [] if self.whole is None else [self.whole]
-        return [*whole, self.nursery, *self.clusters, *self._tried]
+        return [*self.serving, *self._tried]
 
-    def _present(self) -> list[Cluster]:
-        """The learners in service, the one that tells of labels never seen first."""
-        return [self.nursery, *self.clusters] if self.whole is None else [self.whole]
-
-    def take_alternates(self) -> list[tuple[int | None, int, int]]:
-        """Place (0: the nursery, None: of all labels) of learners, and their alternate subtrees.
+    def take_alternates(self) -> list[tuple[tuple[int, ...], int, int]]:
+        """Labels of each learner that serves, and its alternate subtrees.
 
         How many have been planted, and have taken over, since this was last called.
         """
-        places: list[int | None] = list(range(1 + len(self.clusters)))
-        if self.whole is not None:
-            places = [None]
-        pairs = zip(places, self._present(), strict=True)
-        return [(place, *cluster.take_alternates()) for place, cluster in pairs]
+        return [
+            (tuple(cluster.members.tolist()), *cluster.take_alternates())
+            for cluster in self.serving
+        ]
 
     def admit(self, labels: int) -> None:
         """Put labels born in the coming segment into the nursery."""
@@ -108,9 +102,7 @@ class Grove:
         born = np.arange(old, labels, dtype=np.int32)
         self.cluster_of = np.concatenate([self.cluster_of, np.zeros_like(born)])
         self.places = self.cluster_of - 1
-        homes = [self.nursery, *self._tried[:1]]
-        if self.whole is not None:
-            homes.append(self.whole)
+        homes = [self.nursery, self.serving[0], *self._tried[:1]]
         for home in homes:
             home.members = np.concatenate([home.members, born])
 
@@ -134,9 +126,8 @@ class Grove:
 
     def correct(self, segment: Segment) -> list[Callable[[], None]]:
         """Work to be done after the linear experts'; see `Cluster.correct`."""
-        if self.whole is None and not self._nursery_works:
-            # As trees say that have never seen a label on.
-            places = np.concatenate([[0], 1 + self.nursery.members])
+        if not self._first_works:  # as trees say that have never seen a label on
+            places = np.concatenate([[0], 1 + self.serving[0].members])
             segment.outer[0][:, places] = -LOGIT_CLIP
             segment.outer[1][:, places] = segment.base[:, places]
         work: list[Callable[[], None]] = [
@@ -167,11 +158,9 @@ class Grove:
         self._gains.append(gains[batch.labelled])
 
     def _working(self) -> list[tuple[Cluster, bool]]:
-        """The learners in service that have work, and which is the nursery's."""
-        if self.whole is not None:
-            return [(self.whole, True)]
-        nursery = [(self.nursery, True)] if self._nursery_works else []
-        return [(cluster, False) for cluster in self.clusters] + nursery
+        """The learners that serve and have work, and which one tells of labels never seen."""
+        first, *others = self.serving
+        return [(cluster, False) for cluster in others] + [(first, True)] * self._first_works
 
     # What changes at strides.
 
@@ -194,87 +183,66 @@ class Grove:
         list of LearnerEvent
             What has happened.
         """
-        self._nursery_works = not self.clusters or len(self.nursery.members) > 0
+        self._look()
         if not self._tried:
             due = self._untried and growing and learned >= self._next_trial
-            if due and self.whole is not None and len(self.clusters) > 1:
+            if due and len(self.clusters) > 1:
                 self._begin(priors())
             return []
         if sum(map(len, self._gains)) < TRIAL:
             return []
         gain, bound = compare(self._gains)
+        kind, action = Kind.RESET, "trees of the clusters' own gain too little, and go"
         if gain > bound:
-            self.nursery, *self.clusters = self._tried
-            self.whole = None
-            action = "clusters take over with trees of their own"
-        else:
-            action = "one learner's trees serve all clusters"
+            self.serving = self._tried
+            kind, action = Kind.SWITCH, "clusters take over with trees of their own"
+        elif len(self.serving) == 1:
             self._next_trial = int(BACK_OFF * learned)
         self._end()
         self._untried = False
-        kind = Kind.SWITCH if self.whole is None else Kind.RESET
+        self._look()
         return [LearnerEvent(learned, kind, Level.CLUSTER, action, statistic=gain, bound=bound)]
+
+    def _look(self) -> None:
+        self._first_works = len(self.serving) == 1 or len(self.serving[0].members) > 0
 
     def _begin(self, priors: FloatArray) -> None:
         groups = [cluster.members for cluster in (self.nursery, *self.clusters)]
-        self._tried = self._heirs(groups, priors, trees=True)
+        for cluster in self.serving:
+            cluster.know_members()
+        self._tried = [self._new(members) for members in groups]
+        self._executor.run([partial(self._inherit, heir, priors) for heir in self._tried])
+        self._share_memory()
 
     def _end(self) -> None:
         self._tried, self._gains = [], []
         self._trial_outer = self._trial_outer[:, :0, :0].copy()
         self._share_memory()
 
-    def regroup(self, groups: Sequence[IntArray], priors: FloatArray, *, trees: bool) -> list[int]:
-        """Put the labels into other clusters; see `Model.regroup`.
-
-        Parameters
-        ----------
-        groups
-            Label ids, ascending, of each cluster, and last of the labels that have no place.
-        priors
-            float64 (L,): how often the labels are on.
-        trees
-            Whether learners of their own take over the present ones' trees.
-        """
+    def regroup(self, groups: Sequence[IntArray]) -> list[int]:
+        """Put the labels into other clusters; see `Model.regroup`."""
         present = [self.nursery, *self.clusters]
         numbers = {id(cluster): number for number, cluster in enumerate(present)}
         before = {tuple(cluster.members.tolist()): cluster for cluster in present}
-        if self.whole is None and not self.clusters:
-            self.whole = self.nursery
-            before = {}
-            numbers = {}
-            if len(groups) == 2 and not len(groups[1]):  # all are together, as they were
-                before = {tuple(groups[0].tolist()): self._new(groups[0], bare=True)}
-                numbers = {id(cluster): 0 for cluster in before.values()}
+        if not self.clusters and len(groups) == 2 and not len(groups[1]):
+            before = {tuple(groups[0].tolist()): self.nursery}  # all are together, as they were
         made = [before.get(tuple(group.tolist())) for group in groups]
-        fresh = [number for number, cluster in enumerate(made) if cluster is None]
-        if self.whole is None:
-            heirs = self._heirs([groups[number] for number in fresh], priors, trees=trees)
-        else:
-            heirs = [self._new(groups[number], bare=True) for number in fresh]
-        for number, cluster in zip(fresh, heirs, strict=True):
-            made[number] = cluster
-        *self.clusters, self.nursery = [cluster for cluster in made if cluster is not None]
+        *self.clusters, self.nursery = [
+            self._new(group, bare=True) if cluster is None else cluster
+            for group, cluster in zip(groups, made, strict=True)
+        ]
         now = [self.nursery, *self.clusters]
         for number, cluster in enumerate(now):
             self.cluster_of[cluster.members] = number
         self.places = self.cluster_of - 1
-        self._nursery_works = not self.clusters or len(self.nursery.members) > 0
         self._untried = True
         self._end()
         return [numbers.get(id(cluster), -1) for cluster in now]
 
     def forget_labels(self, labels: IntArray, priors: FloatArray) -> None:
         """Let ids, ascending, stand for labels that have never been on, in the nursery."""
-        nursery = np.union1d(self.nursery.members, labels).astype(np.int32)
-        self.nursery = self.nursery.with_members(nursery, labels, priors[nursery])
-        for number, cluster in enumerate(self.clusters):
-            stay = np.setdiff1d(cluster.members, labels).astype(np.int32)
-            if len(stay) < len(cluster.members):
-                self.clusters[number] = cluster.with_members(stay, labels, priors[stay])
-        if self.whole is not None:
-            members = self.whole.members
-            self.whole = self.whole.with_members(members, labels, priors[members])
+        self.nursery, *self.clusters = _without([self.nursery, *self.clusters], labels, priors)
+        self.serving = _without(self.serving, labels, priors)
         self.cluster_of[labels] = 0
         self.places = self.cluster_of - 1
         self._end()
@@ -291,24 +259,24 @@ class Grove:
         without = (*settings.without, "forest", "path") if bare else settings.without
         return Cluster(members, settings.trees, settings.split_test, settings.seed, without)
 
-    def _heirs(
-        self, groups: Sequence[IntArray], priors: FloatArray, *, trees: bool
-    ) -> list[Cluster]:
-        """Clusters of `groups` that know what the present learners do."""
-        present = self._present()
-        for cluster in present:
-            cluster.know_members()
-        heirs = [self._new(members) for members in groups]
-        self._executor.run(
-            [partial(self._inherit, heir, present, priors, trees=trees) for heir in heirs]
-        )
-        self._share_memory()
-        return heirs
-
-    def _inherit(
-        self, heir: Cluster, present: Sequence[Cluster], priors: FloatArray, *, trees: bool
-    ) -> None:
-        numbers = np.unique(self.cluster_of[heir.members]) if self.whole is None else [0]
-        sources = [present[number] for number in numbers]
+    def _inherit(self, heir: Cluster, priors: FloatArray) -> None:
+        """Let a new learner know what those that serve know of its labels."""
+        sources = [
+            cluster
+            for cluster in self.serving
+            if np.isin(heir.members, cluster.members, assume_unique=True).any()
+        ]
         if sources:
-            heir.inherit(sources, priors[heir.members], trees=trees)
+            heir.inherit(sources, priors[heir.members], trees=True)
+
+
+def _without(clusters: Sequence[Cluster], labels: IntArray, priors: FloatArray) -> list[Cluster]:
+    """The same clusters, with `labels` as if they had never been on, in the first one."""
+    first, *others = clusters
+    members = np.union1d(first.members, labels).astype(np.int32)
+    found = [first.with_members(members, labels, priors[members])]
+    for cluster in others:
+        stay = np.setdiff1d(cluster.members, labels).astype(np.int32)
+        changed = len(stay) < len(cluster.members)
+        found.append(cluster.with_members(stay, labels, priors[stay]) if changed else cluster)
+    return found

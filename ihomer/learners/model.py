@@ -132,8 +132,8 @@ class Model:
         return self.grove.cluster_of
 
     @property
-    def trees_inherit(self) -> bool:
-        """Whether a new cluster's trees are those of a present one; else they begin anew."""
+    def trees_work(self) -> bool:
+        """Whether trees are at work in every stride."""
         return "forest" not in self._duty.resting
 
     def run(
@@ -276,7 +276,7 @@ class Model:
         for block in self.blocks[1:]:
             losses += block.losses
         self._duty.adapt(self.n_learned, self.weights, losses.tolist())
-        told = self.grove.adapt(self.n_learned, self._priors, growing=self.trees_inherit)
+        told = self.grove.adapt(self.n_learned, self._priors, growing=self.trees_work)
         self._share_columns()
         return told
 
@@ -350,7 +350,7 @@ class Model:
             For the nursery and then each of the new clusters the number of the present one that
             has the same labels, -1 = there is none.
         """
-        kept = self.grove.regroup(groups, self._priors(), trees=self.trees_inherit)
+        kept = self.grove.regroup(groups)
         self._decision.regroup(self.grove.places)
         return kept
 

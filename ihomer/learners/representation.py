@@ -10,13 +10,13 @@ dense rows are for; so it does not depend on how a stream is cut into batches.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ihomer.drift.events import Kind, LearnerEvent, Level
-from ihomer.instances import Batch, BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.instances import Batch, BoolArray, FloatArray, OffsetArray
 from ihomer.learners.base import Predictions, SparsePredictions
 from ihomer.learners.engine import Engine
 from ihomer.learners.kernels.scaling import STRIDE
@@ -24,15 +24,19 @@ from ihomer.learners.partition.keeper import Names
 from ihomer.learners.postings import PostingLearner, Ranked
 from ihomer.learners.recent import RecentEvents
 
-# Numbers of labels from which on recent events are kept, posting lists learn beside dense rows,
-# and may take over; past the last they do so whatever they are worth, because dense rows for so
-# many labels cost too much. Measured: see docs/decisions/0007-many-labels.md.
-KEEP, BESIDE, ENOUGH, TOO_MANY = 64, 512, 1024, 2048
+# Numbers of labels from which on recent events are kept, and posting lists learn beside dense rows,
+# to take over when they are as good; past the last they do so whatever they are worth, because
+# dense rows for so many labels cost too much. Measured: see docs/decisions/0007-many-labels.md.
+KEEP, BESIDE, TOO_MANY = 64, 512, 2048
+FEWEST, MOST = 8, 48  # strides that they learn beside: to take over, and to be given up
+MORE = 1.25  # times as many labels are wanted for another try
 SPARSE = 8  # features are sparse where an event has at most one in so many
 MEMORY_SHARE = 0.5  # of the memory, for the posting lists
 FADING = 0.9  # of the comparison, per stride
-WORSE = 0.99  # as good means: at least this part of what dense rows reach
 UNLIKELY = 1e-3  # bound of the probability of a label that is no candidate
+
+
+Counts: TypeAlias = npt.NDArray[np.integer[Any]] | FloatArray
 
 
 class _Dense(NamedTuple):
@@ -90,6 +94,8 @@ class Representation:
         self._labels = 0  # learned
         self._columns, self._values = 0, 0  # columns and values seen
         self._compared = np.zeros(2)  # of dense rows, of posting lists
+        self._strides = 0  # that posting lists have learned beside dense rows
+        self._given_up_at = 0  # labels there were when they were not as good
 
     @property
     def sparse(self) -> bool:
@@ -185,15 +191,21 @@ class Representation:
         return found
 
     def _decide(self, columns: int) -> None:
-        """At a stride: whether posting lists begin to learn, and whether they take over."""
+        """At a stride: whether posting lists begin to learn, take over, or are given up."""
         if self._labels <= BESIDE or self._values * SPARSE > self._columns * self._engine.n_learned:
             return
         if self._beside is None:
-            self._beside = self._begun(columns)
+            if self._labels > self._given_up_at * MORE:
+                self._beside, self._strides = self._begun(columns), 0
+                self._compared[:] = 0.0
+            return
+        self._strides += 1
         dense, sparse = self._compared
         full = self.memory_bytes > self._engine.settings.max_memory_mb * 2**20
-        if full or (self._labels > ENOUGH and 0.0 < WORSE * dense <= sparse):
+        if full or (self._strides >= FEWEST and 0.0 < dense <= sparse):
             self._take_over(columns)
+        elif self._strides == MOST:
+            self._beside, self._given_up_at = None, self._labels
         self._compared *= FADING
 
     def _begun(self, columns: int) -> PostingLearner:
@@ -219,33 +231,35 @@ class Representation:
                 Level.MODEL,
                 "posting lists take over from dense rows",
                 statistic=float(self._labels),
-                bound=float(ENOUGH),
+                bound=float(BESIDE),
             )
         )
 
 
 def _merits(batch: Batch, dense: _Dense, ranked: Ranked) -> FloatArray:
     """Of both, over the labelled events: best labels that are true, plus example-based F1."""
-    total = np.zeros(2)
-    dense_on = [np.flatnonzero(row) for row in dense.on]
+    n, labels = dense.on.shape
+    true = np.zeros((n, labels), dtype=np.bool_)
+    true[np.repeat(np.arange(n), np.diff(batch.y_indptr)), batch.y_indices] = True
     top = np.where(np.isnan(dense.scores), -1.0, dense.scores).argmax(axis=1)
-    for t in np.flatnonzero(batch.labelled):
-        true = batch.y_indices[batch.y_indptr[t] : batch.y_indptr[t + 1]]
-        part = slice(ranked.indptr[t], ranked.indptr[t + 1])
-        labels = ranked.labels[part]
-        total += (
-            _merit(top[t : t + 1], dense_on[t], true),
-            _merit(labels[:1], labels[ranked.on[part]], true),
-        )
-    return total
+    first, row = ranked.indptr[:-1], np.repeat(np.arange(n), np.diff(ranked.indptr))
+    some = np.diff(ranked.indptr) > 0
+    best = np.zeros(n, dtype=np.bool_)
+    best[some] = true[np.flatnonzero(some), ranked.labels[first[some]]]
+    both = np.bincount(row, weights=true[row, ranked.labels] & ranked.on, minlength=n)
+    chosen = np.bincount(row, weights=ranked.on, minlength=n)
+    size, kept = true.sum(axis=1), batch.labelled
+    merits = (
+        true[np.arange(n), top] + _f1((dense.on & true).sum(axis=1), dense.on.sum(axis=1), size),
+        best + _f1(both, chosen, size),
+    )
+    return np.array([merit[kept].sum() for merit in merits])
 
 
-def _merit(
-    best: npt.NDArray[np.integer[Any]], on: npt.NDArray[np.integer[Any]], true: IntArray
-) -> float:
-    both = len(true) + len(on)
-    f1 = 2.0 * np.isin(on, true).sum() / both if both else 1.0
-    return float(np.isin(best, true).sum() + f1)
+def _f1(both: Counts, chosen: Counts, size: Counts) -> FloatArray:
+    """Example-based F1; of two empty sets it is 1."""
+    total = chosen + size
+    return np.where(total > 0, 2.0 * both / np.maximum(total, 1), 1.0)
 
 
 def _answer(

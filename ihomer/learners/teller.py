@@ -48,14 +48,16 @@ class Teller:
         model
             Before it is regrouped.
         """
-        for place, planted, switched in model.grove.take_alternates():
-            number = None if place is None else self._numbers[place]
+        found = model.grove.take_alternates()
+        for labels, planted, switched in found:
+            # Those of a learner of all labels are no cluster's.
+            of = labels if len(found) > 1 else ()
             if planted:
                 action = f"alternate subtrees planted: {planted}"
-                self._log.add(LearnerEvent(learned, Kind.ALARM, Level.TREE, action, number))
+                self._log.add(LearnerEvent(learned, Kind.ALARM, Level.TREE, action, labels=of))
             if switched:
                 action = f"alternate subtrees that took over: {switched}"
-                self._log.add(LearnerEvent(learned, Kind.SWITCH, Level.TREE, action, number))
+                self._log.add(LearnerEvent(learned, Kind.SWITCH, Level.TREE, action, labels=of))
 
     def alarm(
         self,
@@ -84,17 +86,15 @@ class Teller:
             )
         )
 
-    def regrouped(
-        self, learned: int, numbers: Sequence[int], kept: Sequence[int], model: Model
-    ) -> None:
-        """Tell of another partition, and of its clusters' learners.
+    def regrouped(self, learned: int, numbers: Sequence[int], model: Model) -> None:
+        """Tell of another partition.
 
         Parameters
         ----------
+        learned
+            Number of events learned.
         numbers
             Of the clusters now, which they keep for life.
-        kept
-            What `Model.regroup` has returned.
         model
             Regrouped.
         """
@@ -102,12 +102,3 @@ class Teller:
         unplaced = len(model.nursery.members)
         action = f"{len(model.clusters)} clusters, {unplaced} labels without a place"
         self._log.add(LearnerEvent(learned, Kind.SWITCH, Level.PARTITION, action))
-        if model.grove.whole is not None:
-            return
-        kind, action = Kind.SWITCH, "goes on with what is known of its labels"
-        if not model.trees_inherit:
-            kind, action = Kind.RESET, f"{action}, trees begin anew"
-        present = (model.nursery, *model.clusters)
-        for number, place, cluster in zip(self._numbers, kept, present, strict=True):
-            if place < 0 and len(cluster.members):
-                self._log.add(LearnerEvent(learned, kind, Level.CLUSTER, action, number))

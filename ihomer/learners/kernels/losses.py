@@ -94,7 +94,8 @@ def tree_gains(
         if not labelled[t]:
             continue
         for c in range(known[t]):
-            gains[t] += _softplus(own[t, 1 + c]) - _softplus(theirs[t, 1 + c])
+            gains[t] += _softplus(np.float64(own[t, 1 + c]))
+            gains[t] -= _softplus(np.float64(theirs[t, 1 + c]))
         for k in range(y_indptr[t], y_indptr[t + 1]):
             c = y_indices[k]
             if c < known[t]:
