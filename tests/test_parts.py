@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ihomer.instances import Batch, BoolArray, FloatArray
+from ihomer.learners import decision as decision_module
 from ihomer.learners.decision import JointDecision
 from ihomer.learners.kernels.clustered import (
     LEAD_FADING,
@@ -368,3 +369,36 @@ def test_memory_is_bounded() -> None:
         most = max(most, int(decision.parts.state.sizes[0]))
     kept = int(decision.state.sizes[1])
     assert most <= 2 * kept + MAX_PARTS
+
+
+def test_parts_that_serve_do_so_until_others_are_no_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision_module, "RACE", 6)
+    truth, scores, _ = planted(3000, 3)
+    batch = label_batch(truth)
+    cut = 12 * STRIDE
+    known, coming = batch.slice(0, cut), batch.slice(cut, len(batch))
+    first = by_cluster(40, 5)
+    wrong = np.random.default_rng(0).permutation(first)
+    as_good = (7 - first).astype(np.int32)  # the same clusters by other numbers
+    frozen = JointDecision()
+    frozen.regroup(first)
+    in_strides(frozen, scores, known)
+    assert frozen.parts.serves
+    start = pickle.dumps(frozen)
+    expected = in_strides(frozen, scores[cut:], coming)
+    for then, kept in ((wrong, first), (as_good, as_good)):
+        decision = pickle.loads(start)  # noqa: S301 - made above
+        decision.regroup(then)
+        found = in_strides(decision, scores[cut:], coming)
+        assert decision._next is None
+        np.testing.assert_array_equal(decision.parts.state.cluster_of[:40], kept)
+        right = [
+            sum(
+                set(np.flatnonzero(on).tolist()) == y
+                for on, y in zip(rows, truth[cut:], strict=True)
+            )
+            for rows in (found, expected)
+        ]
+        assert right[0] >= right[1] - 3
+        decision.regroup(wrong, at_once=True)
+        np.testing.assert_array_equal(decision.parts.state.cluster_of[:40], wrong)

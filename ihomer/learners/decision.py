@@ -13,6 +13,7 @@ import numpy as np
 from ihomer.errors import UsageError
 from ihomer.instances import Batch, BoolArray, FloatArray, IntArray
 from ihomer.learners.arrays import grown, nbytes
+from ihomer.learners.kernels.clustered import LEAST_LEAD
 from ihomer.learners.kernels.joint import (
     ALPHA,
     ALPHA_SQUARE,
@@ -25,6 +26,8 @@ from ihomer.learners.kernels.joint import (
     JointState,
     joint_rows,
 )
+from ihomer.learners.kernels.parts import LEAD
+from ihomer.learners.kernels.parts import NUMBERS as PART_NUMBERS
 from ihomer.learners.kernels.rows import enter_hashes
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.kernels.thresholds import (
@@ -42,6 +45,7 @@ OBJECTIVES: tuple[str, ...] = get_args(Objective)
 
 MAX_SETS = 4096  # label sets remembered; past it the rarer half is forgotten
 MAX_ARENA = 1 << 18  # labels in them
+RACE = 64  # strides after which parts by other clusters serve unless they are worse
 
 
 class Decision(Protocol):
@@ -79,13 +83,15 @@ class Decision(Protocol):
         """Tidy up; called when the number of learned events is a multiple of `STRIDE`."""
         ...
 
-    def regroup(self, places: IntArray) -> None:
+    def regroup(self, places: IntArray, *, at_once: bool = False) -> None:
         """Take other clusters; called when the number of learned events is a multiple of `STRIDE`.
 
         Parameters
         ----------
         places
             int32 (L,): each label's cluster from 0, below zero = in none.
+        at_once
+            Whether decisions by the present clusters end now.
         """
         ...
 
@@ -153,7 +159,7 @@ class ThresholdDecision:
     def adapt(self) -> None:
         """See `Decision.adapt`; there is nothing to do."""
 
-    def regroup(self, places: IntArray) -> None:
+    def regroup(self, places: IntArray, *, at_once: bool = False) -> None:
         """See `Decision.regroup`; labels are decided one by one."""
 
     def forget_labels(self, labels: IntArray) -> None:
@@ -179,11 +185,16 @@ class JointDecision:
         self.state.numbers[HITS] = 1.0
         self.state.numbers[TRIES] = 10.0
         self.parts = PartDecision()
+        # By other clusters, until it is better than what serves; its lead; its strides so far.
+        self._next: PartDecision | None = None
+        self._race = np.zeros(PART_NUMBERS)
+        self._strides = 0
 
     @property
     def memory_bytes(self) -> int:
         """Bytes held by the arrays."""
-        return nbytes(self.state) + self.parts.memory_bytes
+        coming = 0 if self._next is None else self._next.memory_bytes
+        return nbytes(self.state) + self.parts.memory_bytes + coming
 
     def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
         """See `Decision.run`."""
@@ -192,14 +203,30 @@ class JointDecision:
             scores, batch.y_indptr, batch.y_indices, batch.labelled, batch.known, self.state, on
         )
         self.parts.run(scores, batch, on)
+        if self._next is not None:
+            self._next.compete(scores, batch, self._race, on)
 
-    def regroup(self, places: IntArray) -> None:
-        """See `Decision.regroup`."""
-        self.parts.regroup(places, self.state)
+    def regroup(self, places: IntArray, *, at_once: bool = False) -> None:
+        """See `Decision.regroup`; parts that serve do so until others are better."""
+        self._race[LEAD] = self._strides = 0
+        if self.parts.serves and not at_once:
+            self._next = self.parts.heir(places, self.state)
+        else:
+            self._next = None
+            self.parts.regroup(places, self.state)
 
     def adapt(self) -> None:
         """See `Decision.adapt`: forget the rarer half of the label sets when there are too many."""
         self.parts.adapt(self.state)
+        if self._next is not None:
+            self._next.adapt(self.state)
+            self._strides += 1
+            lead = self._race[LEAD]
+            if lead > LEAST_LEAD or self._strides == RACE:
+                if lead > -LEAST_LEAD:  # no worse
+                    self._next.state.numbers[LEAD] = self.parts.state.numbers[LEAD]
+                    self.parts = self._next
+                self._next = None
         state = self.state
         sets, used = int(state.sizes[0]), int(state.sizes[1])
         if sets + STRIDE > MAX_SETS or used > MAX_ARENA:

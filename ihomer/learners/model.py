@@ -298,7 +298,7 @@ class Model:
         self._decision.forget_labels(labels)
         self.grove.forget_labels(labels, self._priors())
         if self.clusters:
-            self._decision.regroup(self.grove.places)
+            self._decision.regroup(self.grove.places, at_once=True)
 
     def forget_columns(self, columns: OffsetArray, in_use: int) -> None:
         """Let feature columns, ascending, stand for features that were never seen.

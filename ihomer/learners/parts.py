@@ -82,15 +82,30 @@ class PartDecision:
         on
             bool (n, L): the decisions over whole label sets; changed.
         """
+        self.compete(scores, batch, self.state.numbers, on)
+
+    def compete(self, scores: FloatArray, batch: Batch, numbers: FloatArray, on: BoolArray) -> None:
+        """As `run`, with the lead over decisions `on` that `numbers` has at `LEAD`."""
         if not self._works:
             return
         self._make_room(len(batch.y_indices), batch.n_labels)
-        state = self.state
         parts = np.zeros(on.shape, dtype=np.bool_)
         cluster_rows(
-            scores, batch.y_indptr, batch.y_indices, batch.labelled, batch.known, state, parts
+            scores, batch.y_indptr, batch.y_indices, batch.labelled, batch.known, self.state, parts
         )
-        choose_rows(batch.y_indptr, batch.y_indices, batch.labelled, parts, state.numbers, on)
+        choose_rows(batch.y_indptr, batch.y_indices, batch.labelled, parts, numbers, on)
+
+    @property
+    def serves(self) -> bool:
+        """Whether its decisions are those served."""
+        return self._works and bool(self.state.numbers[LEAD] > LEAST_LEAD)
+
+    def heir(self, places: IntArray, sets: JointState) -> PartDecision:
+        """One for other clusters that knows what this one has learned; see `regroup`."""
+        new = PartDecision()
+        new.state.numbers[:] = self.state.numbers
+        new.regroup(places, sets)
+        return new
 
     def regroup(self, places: IntArray, sets: JointState) -> None:
         """Take other clusters.
