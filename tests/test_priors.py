@@ -8,7 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from ihomer.drift.priors import RATIO, SCALES, UNIT, PriorsAlarm, PriorsMonitor
@@ -51,6 +51,8 @@ def naive(sets: Sets, margin: float) -> list[tuple[int, float, int, list[int]]]:
         best: tuple[float, int] | None = None
         for mark in [mark for scale in range(SCALES) for mark in marks.get(scale, [])]:
             strongest = max(statistics(kept, n - mark).values())
+            # Of two lengths that are as clear, the last digit decides.
+            assume(best is None or best[1] == n - mark or abs(strongest - best[0]) > 1e-9)
             if strongest > (bound if best is None else best[0]) + 1e-9:
                 best = strongest, n - mark
         if best is not None:
@@ -90,6 +92,7 @@ def draw(rates: np.ndarray, n: int, rng: np.random.Generator) -> Sets:
     st.lists(st.integers(1, 500), min_size=1, max_size=4),
     st.sampled_from([2.0, 6.0, 10.0]),
 )
+@example(39, [39, 39, 18], 2.0)
 def test_alarms_are_those_of_the_definition(seed: int, lengths: list[int], margin: float) -> None:
     rng = np.random.default_rng(seed)
     sets = [y for n in lengths for y in draw(rng.uniform(0, 0.5, 5) ** 2, n, rng)]
