@@ -105,7 +105,9 @@ def test_a_million_hostile_events_leave_every_state_finite() -> None:
     assert learned == model.n_learned == EVENTS
     found = dict(arrays(model._engine, "engine", {}))
     assert len(found) > 100
-    assert [name for name, array in found.items() if not np.isfinite(array).all()] == []
+    wrong = [name for name, array in found.items() if not np.isfinite(array).all()]
+    # The latest events are kept as they came, missing values and all.
+    assert [name for name in wrong if ".segments[" not in name] == []
     # What can be learned has been: the label is the sign of a feature that is there at 9 of 10.
     last = predictions.scores[:, 1] > 0.5
     truth = np.array(
