@@ -5,10 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Not in the environment itself: what they need must not move what the lock files name.
+AUDIT := $(VENV)/audit
+FUZZ := $(VENV)/fuzz
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help run test test-unit test-nojit lint check kafka demo bench bench-quick bench-check \
-	ablation lock clean
+	ablation chaos soak fuzz audit lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -31,7 +34,7 @@ run: $(VENV)/.installed ## Replay the bundled Yeast stream; predictions go to pr
 	@$(BIN)/ihomer replay river:yeast --predictions predictions.jsonl
 
 test: check test-unit ## Check style, types and floors, then run all tests
-	@$(BIN)/python -m pytest -q -m integration tests/integration
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m integration tests/integration
 
 test-unit: $(VENV)/.installed-dev ## Run the tests that need no broker, JDK or browser, on all cores
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not integration"
@@ -69,6 +72,22 @@ bench-check: $(VENV)/.installed-dev ## Compare every learner's scores with those
 
 ablation: $(VENV)/.installed-dev ## Switch parts off one at a time, write docs/ablation.md; DATA=FOLDER
 	@$(BIN)/python -m bench.ablation $(if $(DATA),--data $(DATA))
+
+chaos: $(VENV)/.installed-dev ## Kill daemons 200 times at named points and at random, look each time
+	@$(BIN)/python -m tools.chaos
+
+soak: $(VENV)/.installed-dev ## 20 minutes of drift, bad input, kills and hand-overs: is memory flat?
+	@$(BIN)/python -m tools.soak
+
+audit: $(BIN)/python ## Look for known weaknesses in what the lock files name (needs pypi.org)
+	@test -x $(AUDIT)/bin/pip-audit || { $(BIN)/python -m venv $(AUDIT) \
+		&& $(AUDIT)/bin/python -m pip --disable-pip-version-check --quiet install pip-audit; }
+	@for each in requirements.lock requirements-dev.lock; do $(AUDIT)/bin/pip-audit \
+		--progress-spinner off --strict --require-hashes --disable-pip -r $$each || exit 1; done
+
+fuzz: $(VENV)/.installed-dev ## Fuzz the decoder for five minutes, add to the corpus; SECONDS=N
+	@test -d $(FUZZ) || $(PIP) install --target $(FUZZ) "atheris>=3.0"
+	@PYTHONPATH=$(FUZZ) $(BIN)/python -m tools.fuzz --seconds $(or $(SECONDS),300)
 
 lock: $(VENV)/.installed-dev ## Resolve the newest versions that pyproject.toml allows
 	@$(BIN)/uv --version > /dev/null 2>&1 || $(PIP) install uv

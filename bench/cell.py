@@ -156,7 +156,7 @@ def _memory(
     task: Task, stream: Stream, learner: Learner, cell: Cell, on_progress: Progress
 ) -> None:
     """Size of process and model over the events; the stream is not kept in memory."""
-    cell.extra["idle_rss_mb"] = _rss_mb()
+    cell.extra["idle_rss_mb"] = resident_mb()
     length = task.limit or _length(stream)
     every = spacing(length or 100_000, 64)
     run = Pass(stream, learner, task.seed, task.time_limit, every=every)
@@ -170,7 +170,7 @@ def _memory(
             cell.series.append(
                 {
                     "events": run.events,
-                    "rss_mb": _rss_mb(),
+                    "rss_mb": resident_mb(),
                     "model_bytes": own,
                     "seconds": run.seconds,
                 }
@@ -253,7 +253,7 @@ def _length(stream: Stream) -> int | None:
         source.close()
 
 
-def _rss_mb() -> float:
+def resident_mb() -> float:
     """Resident set of this process now, in MB of 10^6 bytes; its peak where that is unknown."""
     try:
         with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - no file

@@ -91,7 +91,7 @@ class Counts:
 def _share(model: IHomer, encoder: Encoder) -> None:
     """Let a model read batches that others read, too."""
     model._encoder = encoder
-    model._engine._name = encoder.labels.name
+    model._engine.name = encoder.labels.name
 
 
 def measure(kind: str, stream: str, seed: int) -> Found:

@@ -4,7 +4,8 @@ In: names of streams and learners. Out: a table and a document with both over th
 largest size that a model stated against the limit that it was given, and the peak of a whole
 ``ihomer replay`` of imdb where its file is there. Streams are not held in memory, so that what
 grows is the learner; without ``--streams`` two millions of generated events are gone through, text
-with more words than columns and labels that are born all the time, and dense features.
+with more words than columns and labels that are born all the time, and dense features; and 200,000
+in which labels and features are born and vanish throughout (`bench.churn`, some minutes).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench import churn
 from bench.command import (
     console,
     data_folder,
@@ -53,13 +55,14 @@ def main() -> None:
     errors = console(errors=True)
     tasks = make_tasks("memory", arguments)
     replayed = REPLAYED if arguments.streams is None else None
+    churned = None if replayed is None else min(churn.EVENTS, arguments.limit or churn.EVENTS)
     document = run_document(
         "memory",
         tasks,
         arguments,
         arguments.jobs,
         errors,
-        lambda cells: summary(cells, replayed, data_folder(arguments), arguments.limit),
+        lambda cells: summary(cells, replayed, data_folder(arguments), arguments.limit, churned),
     )
     if not arguments.quiet:
         out = errors if arguments.json == "-" else console()
@@ -68,7 +71,11 @@ def main() -> None:
 
 
 def summary(
-    cells: Sequence[Cell], replayed: str | None, folder: Path | None, limit: int | None
+    cells: Sequence[Cell],
+    replayed: str | None,
+    folder: Path | None,
+    limit: int | None,
+    churned: int | None = None,
 ) -> dict[str, Any]:
     """What memory is judged by.
 
@@ -77,7 +84,7 @@ def summary(
     dict
         ``largest``: by stream and learner the model's largest size, its limit and their ratio;
         ``replay``: peak resident set in MB of 10^6 bytes of a replay of `replayed`, absent where
-        that has no file.
+        that has no file; ``churn``: see `bench.churn.measure`, of so many events as `churned`.
     """
     found: dict[str, Any] = {"largest": {}}
     for cell in cells:
@@ -93,6 +100,9 @@ def summary(
         peak = replay_peak(replayed, folder, limit)
         if peak is not None:
             found["replay"] = {"stream": replayed, "peak_rss_mb": peak}
+    if churned:
+        command = [sys.executable, "-m", "bench.churn", "--events", str(churned)]
+        found["churn"] = orjson.loads(_output(command, "labels that come and go"))
     return found
 
 
@@ -106,11 +116,15 @@ def replay_peak(name: str, folder: Path | None, limit: int | None) -> float | No
     command = [sys.executable, "-c", _REPLAY, "replay", *stream.uris, "--json", "-", "--quiet"]
     if limit is not None:
         command += ["--limit", str(limit)]
+    return float(orjson.loads(_output(command, f"replay of {name}"))["peak_rss_mb"])
+
+
+def _output(command: list[str], what: str) -> bytes:
     done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - our own
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise InputError(f"replay of {name}: {lines[-1] if lines else 'no reason given'}")
-    return float(orjson.loads(done.stdout)["peak_rss_mb"])
+        raise InputError(f"{what}: {lines[-1] if lines else 'no reason given'}")
+    return done.stdout
 
 
 def print_summary(found: dict[str, Any], out: Console) -> None:
@@ -122,6 +136,16 @@ def print_summary(found: dict[str, Any], out: Console) -> None:
     if "replay" in found:
         each = found["replay"]
         out.print(Text(f"replay of {each['stream']}: {each['peak_rss_mb']:,.0f} MB at most"))
+    if "churn" in found:
+        each = found["churn"]
+        last = each["series"][-1]
+        text = (
+            f"{each['labels']:,} labels that came and went in {each['events']:,} events:"
+            f" {each['ids']:,} ids, {each['columns']:,} columns, model"
+            f" {last['model_bytes'] / 1e6:,.1f} MB ({each['growth']:+.1%} from the second quarter"
+            f" to the last), process {last['rss_mb']:,.0f} MB ({each['rss_growth']:+.1%})"
+        )
+        out.print(Text(text), soft_wrap=True)
 
 
 def table(cells: Sequence[Cell]) -> Table:

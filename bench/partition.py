@@ -36,7 +36,7 @@ from bench.streams import REAL, Stream
 from ihomer.connectors.datasets.atomic import write_whole
 from ihomer.drift.events import EventLog, Kind, Level
 from ihomer.instances import IntArray, OffsetArray
-from ihomer.learners.partition.counting import STRIDE
+from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.partition.keeper import PartitionKeeper
 from ihomer.learners.partition.kinds import DEFAULT, KINDS, make_partitioner
 

@@ -14,6 +14,7 @@ EXIT_USAGE = 2
 EXIT_INPUT = 65
 EXIT_UNAVAILABLE = 69
 EXIT_INTERNAL = 70
+EXIT_STUCK = 75
 
 
 class IhomerError(Exception):

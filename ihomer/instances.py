@@ -90,6 +90,26 @@ class Event:
     ts: str | int | None = None
 
 
+@dataclass(slots=True)
+class LabelEvent:
+    """Labels that come apart from the features of their event.
+
+    Attributes
+    ----------
+    id
+        The event's.
+    on, off
+        As of `Event`.
+    ts
+        When the labels were given, in the event's own time.
+    """
+
+    id: EventId
+    on: Sequence[str]
+    off: Sequence[str] = ()
+    ts: str | int | None = None
+
+
 @dataclass(slots=True, frozen=True)
 class Batch:
     """Events as compressed sparse rows over feature ids and label ids.
@@ -148,6 +168,20 @@ class Batch:
             _within(self.freed, start, stop) if self.freed else (),
         )
 
+    def where(self, chosen: BoolArray) -> Batch:
+        """Some of the events, bool (n,), in arrays of their own; no changes come with them."""
+        indptr, cells = rows_where(self.indptr, chosen)
+        y_indptr, y_cells = rows_where(self.y_indptr, chosen)
+        return Batch(
+            indptr,
+            self.indices[cells],
+            self.values[cells],
+            y_indptr,
+            self.y_indices[y_cells],
+            self.labelled[chosen],
+            np.concatenate([self.known[:-1][chosen], self.known[-1:]]),
+        )
+
     def names(self, now: Sequence[str]) -> Iterator[tuple[int, int, Sequence[str]]]:
         """Whose the ids are: from where to where (exclusive) in the batch, the names by id.
 
@@ -178,6 +212,25 @@ class Batch:
         return replace(self, labelled=np.zeros(len(self), dtype=np.bool_), changes=(), freed=())
 
 
+def rows_where(indptr: OffsetArray, chosen: BoolArray) -> tuple[OffsetArray, BoolArray]:
+    """Some rows of a compressed matrix.
+
+    Parameters
+    ----------
+    indptr
+        int64 (n + 1,).
+    chosen
+        bool (n,).
+
+    Returns
+    -------
+    indptr, cells
+        Where the chosen rows begin when they stand alone; bool (entries,): which are theirs.
+    """
+    sizes = np.diff(indptr)
+    return _offsets(sizes[chosen]), np.repeat(chosen, sizes)
+
+
 _Dated = TypeVar("_Dated", Change, FreedColumns)
 
 
@@ -203,7 +256,7 @@ class Encoder:
     ----------
     labels
         Label names declared before the first event.
-    max_features, max_labels, new_labels, forget_labels_after, reuse_columns
+    max_features, max_labels, new_labels, forget_labels_after, forget_features_after, reuse_columns
         See `FeatureVocabulary` and `LabelVocabulary`.
 
     Examples
@@ -221,10 +274,13 @@ class Encoder:
         max_labels: int = 1 << 20,
         new_labels: NewLabels = "error",
         forget_labels_after: int | None = None,
+        forget_features_after: int | None = None,
         *,
         reuse_columns: bool = False,
     ) -> None:
-        self.features = FeatureVocabulary(max_features, reuse=reuse_columns)
+        self.features = FeatureVocabulary(
+            max_features, reuse=reuse_columns, forget_after=forget_features_after
+        )
         self.labels = LabelVocabulary(labels, max_labels, new_labels, forget_labels_after)
         self._shapes: dict[int, _Shape] = {}
         self._last: _Shape | None = None
@@ -237,6 +293,9 @@ class Encoder:
         self._labelled: list[bool] = []
         self._known: list[int] = [self.labels.seen]
         self._freed: list[FreedColumns] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_shapes": {}, "_last": None}  # found again
 
     def __len__(self) -> int:
         """Number of events in the open batch."""
@@ -252,12 +311,13 @@ class Encoder:
             such an event.
         """
         admitted = None if event.on is None else self.labels.admit(event.on)
+        if self.features.forget_absent():
+            self._forget_shapes()
         indices, values = self._features(event.x, add=True)
         if self.features.freed:
             self._freed.append(FreedColumns(len(self), self.features.take_freed()))
-            self._shapes.clear()
-            self._last = None
-        self.features.touch(indices)
+            self._forget_shapes()
+        self.features.touch(indices, labelled=admitted is not None)
         positives = [] if admitted is None else self.labels.ids(admitted, len(self))
         if event.off:
             self.labels.declare_within_bound(event.off)
@@ -266,6 +326,11 @@ class Encoder:
         self._positives.append(positives)
         self._labelled.append(admitted is not None)
         self._known.append(self.labels.seen)
+
+    def _forget_shapes(self) -> None:
+        """Names may have other columns from here on."""
+        self._shapes.clear()
+        self._last = None
 
     def take(self) -> Batch:
         """Close the open batch and return it; the next `add` starts another."""
@@ -393,7 +458,7 @@ class Encoder:
         return ids[stored], values[stored]
 
 
-def _offsets(lengths: Sequence[int]) -> OffsetArray:
+def _offsets(lengths: Sequence[int] | OffsetArray) -> OffsetArray:
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets

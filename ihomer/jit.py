@@ -29,7 +29,7 @@ F = TypeVar("F", bound=Callable[..., object])
 _CACHE_SETTING = "CACHE_DIR"  # numba fills its configuration at run time, unseen by mypy
 
 
-def _sources_digest() -> str:
+def sources_digest() -> str:
     """Hash of the package's source files, names included, as 16 hexadecimal digits."""
     package = Path(__file__).parent
     digest = hashlib.blake2b(digest_size=8)
@@ -62,7 +62,7 @@ def cache_folder() -> Path:
     Path
         An existing, writable folder that is this version's own.
     """
-    name = f"kernels-{_sources_digest()}"
+    name = f"kernels-{sources_digest()}"
     configured = os.environ.get("IHOMER_CACHE_DIR")
     candidates = [Path(configured)] if configured else []
     candidates.append(platformdirs.user_cache_path("ihomer"))

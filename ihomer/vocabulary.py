@@ -55,28 +55,38 @@ class FeatureVocabulary:
         by a hash of the name that is the same in every process.
     reuse
         Whether, where there is no column left, names that were in none of the last `LEAST_ABSENCE`
-        events give theirs to new ones. A name that shared a column before gets its own then.
+        labelled events give theirs to new ones. A name that shared a column before gets its own
+        then.
+    forget_after
+        Names that were in none of so many labelled events give their columns back whether there is
+        want of them or not, looked at after every `CLEAN_UP` of them. None: never.
 
     Attributes
     ----------
     events
-        Number of events so far, as `touch` has been told.
+        Number of labelled events so far, as `touch` has been told: whatever keeps events keeps
+        labelled ones, so a column that goes to another name is in none of them.
     """
 
-    def __init__(self, bound: int, *, reuse: bool = False) -> None:
+    PLAIN = ("_ids", "_names", "_vacant")  # of names and numbers, however many; see `ihomer.state`
+
+    def __init__(self, bound: int, *, reuse: bool = False, forget_after: int | None = None) -> None:
         if bound < 1:
             raise UsageError(f"max_features: found {bound}, accepted: 1 or more")
+        _long_enough("forget_features_after", forget_after)
         self.bound = bound
         self.reuse = reuse
+        self.forget_after = forget_after
         self.events = 0
         self._buckets = max(1, bound // 4)
         self._ids: dict[FeatureKey, int] = {}
         self._names: list[FeatureKey] = []  # by column; of vacant ones, who had them last
         self._vacant: list[int] = []  # ascending
         self._freed: list[int] = []
-        # Of each column, the last event that had it; from the time when half of them are taken.
-        self._last: npt.NDArray[np.int64] | None = None
+        # Of each column, the last event that had it, or the number of labelled ones before it.
+        self._last: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._next_look = 0  # nobody has been absent for long enough before that event
+        self._looked = 0  # for names that have vanished, after so many events
 
     def __len__(self) -> int:
         """Number of names with a column of their own."""
@@ -138,32 +148,57 @@ class FeatureVocabulary:
                 self._names.append(key)
         self._ids.update(given)
 
-    def touch(self, columns: IntArray) -> None:
+    def touch(self, columns: IntArray, *, labelled: bool = True) -> None:
         """An event has had these columns."""
-        self.events += 1
-        if self._last is not None:
-            self._last[columns] = self.events
-        elif self.reuse and 2 * len(self._names) >= self.bound:
-            self._last = np.full(self.bound + self._buckets, self.events, dtype=np.int64)
+        self.events += labelled
+        if not self.reuse and self.forget_after is None:
+            return
+        if self.columns > len(self._last):
+            most = self.bound + self._buckets
+            longer = np.zeros(min(most, max(64, self.columns, 2 * len(self._last))), dtype=np.int64)
+            longer[: len(self._last)] = self._last
+            self._last = longer
+        self._last[columns] = self.events
+
+    def forget_absent(self) -> bool:
+        """Let names go that have vanished, if it is time to look; whether there were any.
+
+        To be called between two events.
+        """
+        if self.forget_after is None or self.events % CLEAN_UP or self.events == self._looked:
+            return False
+        self._looked = self.events
+        going = self._absent(self.forget_after, ())
+        self._give_back(going)
+        return bool(going)
 
     def _free(self, wanted: int, present: Sequence[int]) -> None:
         """Let names give their columns back, the longest absent first, then by name."""
-        if self._last is None or self.events < self._next_look:
+        if self.events < self._next_look:
             return
-        last = self._last[: len(self._names)].copy()
-        last[[*self._vacant, *(index for index in present if index >= 0)]] = self.events
-        absent = np.flatnonzero(last <= self.events - LEAST_ABSENCE).tolist()
+        absent = self._absent(LEAST_ABSENCE, present)
         if not absent:
             # Somebody may have been so for some time in a while, and each look is work.
             self._next_look = self.events + CLEAN_UP
             return
+        last = self._last
         absent.sort(key=lambda index: (last[index], _sort_key(self._names[index])))
-        going = sorted(absent[: max(wanted, self.bound // 16)])
-        for index in going:
+        self._give_back(sorted(absent[: max(wanted, self.bound // 16)]))
+
+    def _absent(self, events: int, present: Sequence[int]) -> list[int]:
+        """Columns, ascending, of names that were in none of so many events; not of `present`."""
+        if self.events < events:
+            return []
+        last = self._last[: len(self._names)].copy()
+        last[[*self._vacant, *(index for index in present if index >= 0)]] = self.events
+        found: list[int] = np.flatnonzero(last <= self.events - events).tolist()
+        return found
+
+    def _give_back(self, columns: Sequence[int]) -> None:
+        for index in columns:
             del self._ids[self._names[index]]
-        self._vacant = sorted(self._vacant + going)
-        self._last[going] = self.events
-        self._freed += going
+        self._vacant = sorted([*self._vacant, *columns])
+        self._freed += columns
 
     def take_freed(self) -> tuple[int, ...]:
         """The columns that names have given back since this was last called, ascending."""
@@ -189,6 +224,11 @@ def _bucket(key: FeatureKey, buckets: int) -> int:
     text = "\x1f".join(_sort_key(key))
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little") % buckets
+
+
+def _long_enough(name: str, events: int | None) -> None:
+    if events is not None and events < LEAST_ABSENCE:
+        raise UsageError(f"{name}: found {events}, accepted: {LEAST_ABSENCE} or more, or None")
 
 
 class Change(NamedTuple):
@@ -246,6 +286,8 @@ class LabelVocabulary:
         Number of changes so far.
     """
 
+    PLAIN = ("_ids", "_names", "_waiting", "_declared", "_vacant", "_lowest", "_gone")
+
     def __init__(
         self,
         declared: Iterable[str] = (),
@@ -272,18 +314,14 @@ class LabelVocabulary:
         self._none_before = 0  # no label has been absent for long enough before that event
         if bound < 1:
             raise UsageError(f"max_labels: found {bound}, accepted: 1 or more")
-        if forget_after is not None and forget_after < LEAST_ABSENCE:
-            raise UsageError(
-                f"forget_labels_after: found {forget_after}, accepted: {LEAST_ABSENCE} or more,"
-                " or None"
-            )
+        _long_enough("forget_labels_after", forget_after)
         self.declare(declared)
         if len(self) > bound:
             raise UsageError(f"max_labels: {len(self)} labels declared, accepted: {bound} at most")
 
     def __getstate__(self) -> dict[str, Any]:
-        # Found again when it is wanted: to have asked for room leaves no trace.
-        return {**self.__dict__, "_none_before": 0}
+        # Found again when they are wanted: to have asked for room, or for ranks, leaves no trace.
+        return {**self.__dict__, "_none_before": 0, "_ranks": self._ranks[:0].copy()}
 
     def __len__(self) -> int:
         """Number of known labels, declared ones included, vanished ones not."""
@@ -342,6 +380,8 @@ class LabelVocabulary:
         admitted: list[str] = []
         fresh = 0
         names = list(dict.fromkeys(names))
+        if all(map(self._ids.__contains__, names)):
+            return names
         for name in names:
             known = len(self) + fresh
             if name in self:
@@ -450,6 +490,9 @@ class LabelVocabulary:
             self._release(self._spare(names)[: max(short, self.bound // 64)], at)
 
     def _release(self, labels: Sequence[int], at: int) -> None:
+        if len(self._lowest) > 2 * len(self._names):
+            # Labels that return to their own ids, time and again, leave them there.
+            self._lowest = sorted(self._vacant.values())
         for index in labels:
             name = self._names[index]
             del self._ids[name]

@@ -23,7 +23,7 @@ from numba.core import event
 
 from ihomer.jit import cache_folder
 
-_MOST_PROCESSES = 4  # the largest part takes a third of all the time
+_MOST_PROCESSES = 4  # the largest part takes a quarter of all the time
 
 Progress = Callable[[int, int, str], None]
 

@@ -11,7 +11,7 @@ import pytest
 from ihomer import IHomer
 from ihomer.drift.events import Kind, LearnerEvent, Level
 from ihomer.instances import Event
-from ihomer.learners.challenge import ROOM, labelled_part
+from ihomer.learners.challenge import ROOM
 from tests.streams import assert_same_model, scores_in_batches
 
 LABELS = ("a", "b", "c", "d")
@@ -127,7 +127,8 @@ def test_what_is_kept_of_a_batch_are_its_labelled_events() -> None:
     for t in (0, 1, 7, 39):
         stream[t].on = None
     with_others, alone = IHomer(labels=LABELS).encoder, IHomer(labels=LABELS).encoder
-    found = labelled_part(with_others.encode(stream))
+    batch = with_others.encode(stream)
+    found = batch.where(batch.labelled)
     expected = alone.encode([event for event in stream if event.on is not None])
     for name in ("indptr", "indices", "values", "y_indptr", "y_indices", "labelled", "known"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))

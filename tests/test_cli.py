@@ -15,35 +15,19 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from ihomer.errors import EXIT_INPUT, EXIT_OK, EXIT_USAGE
 from ihomer.stream.cli import EXIT_INTERRUPTED, app
 from ihomer.stream.schemas import load_schema
+from tests.commands import figures, replay
 
 IHOMER = Path(sys.executable).with_name("ihomer")
 MEASURES = {"subset_accuracy", "hamming_loss", "micro_f1", "macro_f1", "example_f1"}
 PATIENCE_S = 300.0
 
 
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("IHOMER_")]:
-        if name != "IHOMER_CACHE_DIR":  # or the processes started here would compile again
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-
-
-def replay(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["replay", *arguments])
-
-
-def figures(*arguments: str) -> dict[str, Any]:
-    """The object that a replay prints; it must be all that standard output gets."""
-    result = replay(*arguments, "--json", "-")
-    assert result.exit_code == EXIT_OK, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def refusal(code: int, *arguments: str) -> str:
@@ -440,16 +424,22 @@ def test_run_ends_with_a_source_that_ends() -> None:
     assert len(lines_of("p.jsonl")) == 79
     assert len(lines_of("d.jsonl")) == 1
     said = done.stderr.decode()
-    assert "at-least-once" in said
-    assert "a restart begins with an empty model" in said
+    assert "delivery is exactly-once" in said
+    assert "source and sinks are files" in said
     assert "1 malformed events: not-json 1" in said
 
 
-def test_run_adds_to_its_output() -> None:
+def test_run_goes_on_where_it_was_or_adds_to_its_output() -> None:
     write_events("events.jsonl", 0, 10)
+    arguments = ["run", "--source", "events.jsonl", "--sink"]
     for _ in range(2):
-        assert process(["run", "--source", "events.jsonl", "--sink", "p.jsonl"]).returncode == 0
-    assert [prediction["id"] for prediction in lines_of("p.jsonl")] == [*range(10), *range(10)]
+        assert process([*arguments, "p.jsonl"]).returncode == EXIT_OK
+    assert [prediction["id"] for prediction in lines_of("p.jsonl")] == [*range(10)]
+    for _ in range(2):
+        done = process([*arguments, "q.jsonl", "--delivery", "at-least-once"])
+        assert done.returncode == EXIT_OK
+        assert b"a restart begins with an empty model" in done.stderr
+    assert [prediction["id"] for prediction in lines_of("q.jsonl")] == [*range(10), *range(10)]
 
 
 def test_run_without_a_source_is_told_at_once() -> None:

@@ -18,12 +18,7 @@ from ihomer.stream.cli import app
 from ihomer.stream.cli.config import show, template
 from ihomer.stream.settings import Settings, load_settings
 
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("IHOMER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def _run(*arguments: str) -> Result:
@@ -212,7 +207,7 @@ def test_show_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
         "origin": "environment IHOMER_DEAD_LETTERS",
     }
     assert shown["settings"]["events"]["value"] == "kafka://***@host/told"
-    assert shown["settings"]["batch_size"] == {"value": 64, "origin": "default"}
+    assert shown["settings"]["batch_size"] == {"value": 256, "origin": "default"}
     assert len(shown["warnings"]) == 1
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ihomer import IHomer, vocabulary
+from ihomer.errors import UsageError
 from ihomer.instances import Encoder, Event, FloatArray
 from ihomer.learners.memory import remember
 
@@ -38,18 +39,22 @@ def feature_sets(draw: st.DrawFn) -> list[list[str]]:
 class _Twin:
     """The obvious vocabulary: who has which column, and when it was last there."""
 
-    def __init__(self, bound: int) -> None:
-        self.bound, self.n, self.begun, self.look = bound, 0, False, 0
+    def __init__(self, bound: int, after: int | None) -> None:
+        self.bound, self.after, self.n, self.look, self.looked = bound, after, 0, 0, 0
         self.column: dict[str, int] = {}
         self.last: dict[str, int] = {}
-        self.most = 0
 
-    def encode(self, names: Sequence[str]) -> tuple[dict[str, int], list[int]]:
+    def encode(self, names: Sequence[str], *, labelled: bool) -> tuple[dict[str, int], list[int]]:
         """Columns of the names that have their own, and those that were freed."""
+        freed: list[int] = []
+        if self.after is not None and self.n % LOOK == 0 and self.n > self.looked:
+            self.looked = self.n
+            for name in [a for a, t in self.last.items() if self.n - t >= self.after]:
+                freed.append(self.column.pop(name))
+                del self.last[name]
         fresh = sorted(set(names) - self.column.keys())
         short = len(fresh) - (self.bound - len(self.column))
-        freed: list[int] = []
-        if short > 0 and self.begun and self.n >= self.look:
+        if short > 0 and self.n >= self.look:
             absent = [a for a, t in self.last.items() if self.n - t >= ABSENCE and a not in names]
             absent.sort(key=lambda name: (self.last[name], name))
             if not absent:
@@ -59,28 +64,35 @@ class _Twin:
                 del self.last[name]
         free = [i for i in range(self.bound) if i not in self.column.values()]
         self.column |= dict(zip(fresh, free, strict=False))
-        self.most = max(self.most, len(self.column))
-        self.n += 1
+        self.n += labelled
         there = [name for name in names if name in self.column]
-        if self.begun:
-            self.last |= dict.fromkeys([*there, *(self.column.keys() - self.last.keys())], self.n)
-        elif 2 * self.most >= self.bound:
-            self.begun = True
-            self.last = dict.fromkeys(self.column, self.n)
+        self.last |= dict.fromkeys(there, self.n)
         return {name: self.column[name] for name in there}, sorted(freed)
 
 
 @settings(max_examples=80)
-@given(feature_sets(), st.lists(st.integers(0, 80), max_size=5), st.integers(2, 8))
-def test_columns_are_those_of_the_twin(sets: list[list[str]], cuts: list[int], bound: int) -> None:
-    encoder, twin = Encoder(max_features=bound, reuse_columns=True), _Twin(bound)
+@given(
+    feature_sets(),
+    st.lists(st.integers(0, 80), max_size=5),
+    st.integers(2, 12),
+    st.none() | st.integers(ABSENCE, 12),
+    st.integers(1, 5),
+)
+def test_columns_are_those_of_the_twin(
+    sets: list[list[str]], cuts: list[int], bound: int, after: int | None, every: int
+) -> None:
+    encoder = Encoder(max_features=bound, reuse_columns=True, forget_features_after=after)
+    twin = _Twin(bound, after)
+    labels: list[list[str] | None] = [
+        [] if t % every == 0 else None for t in range(len(sets))
+    ]  # others are unlabelled
     edges = sorted({0, *(cut % len(sets) for cut in cuts), len(sets)})
     for start, stop in itertools.pairwise(edges):
-        events = [Event(t, dict.fromkeys(sets[t], 1.0)) for t in range(start, stop)]
+        events = [Event(t, dict.fromkeys(sets[t], 1.0), labels[t]) for t in range(start, stop)]
         batch = encoder.encode(events)
         freed = {each.at: list(each.columns) for each in batch.freed}
         for t in range(start, stop):
-            mine, going = twin.encode(sets[t])
+            mine, going = twin.encode(sets[t], labelled=labels[t] is not None)
             a, b = batch.indptr[t - start : t - start + 2]
             own = batch.indices[a:b][batch.indices[a:b] < bound]
             assert own.tolist() == sorted(mine.values())
@@ -100,9 +112,30 @@ def test_without_reuse_columns_stay() -> None:
     assert encoder.features.names() == ["n0", "n1"]
 
 
+def test_columns_wait_for_labelled_events() -> None:
+    encoder = Encoder(max_features=2, reuse_columns=True, forget_features_after=ABSENCE)
+    learned = [Event(0, {"a": 1.0}, []), Event(1, {"b": 1.0}, [])]
+    batch = encoder.encode([*learned, *[Event(2, {"c": 1.0})] * 50])
+    assert batch.freed == ()  # events that are kept may have the others still
+    assert int(batch.indices[-1]) >= 2  # shared
+
+
+def test_a_name_that_vanished_gives_its_column_back_at_once() -> None:
+    encoder = Encoder(max_features=100, reuse_columns=True, forget_features_after=8)
+    batch = encoder.encode([Event(t, {"a": 1.0, f"n{t // 4}": 1.0}, []) for t in range(400)])
+    assert encoder.features.columns < 8
+    assert len(batch.freed) > 90
+    assert batch.indices.max() < 8
+
+
+def test_too_short_a_life_of_features_is_refused() -> None:
+    with pytest.raises(UsageError, match=f"forget_features_after: found 5, accepted: {ABSENCE}"):
+        Encoder(forget_features_after=ABSENCE - 1)
+
+
 def test_slices_keep_what_is_theirs() -> None:
     encoder = Encoder(max_features=2, reuse_columns=True)
-    batch = encoder.encode([Event(t, {f"n{t // 10}": 1.0}) for t in range(40)])
+    batch = encoder.encode([Event(t, {f"n{t // 10}": 1.0}, []) for t in range(40)])
     assert [(each.at, each.columns) for each in batch.freed] == [(20, (0,)), (30, (1,))]
     assert [each.at for each in batch.slice(20, 25).freed] == [0]
     assert batch.slice(0, 20).freed == batch.slice(21, 30).freed == batch.unlabelled().freed == ()

@@ -33,12 +33,8 @@ ANSWER = ClusterReport(
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("IHOMER_")]:
-        if name != "IHOMER_CACHE_DIR":  # the folder was chosen when the first kernel was imported
-            monkeypatch.delenv(name)
+def _own_state(alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IHOMER_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
 
 
 def _answers(monkeypatch: pytest.MonkeyPatch, report: ClusterReport) -> list[tuple[str, float]]:

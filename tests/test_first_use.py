@@ -87,7 +87,7 @@ def test_another_user_compiles_into_a_folder_of_his_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("terminal", "cold", "quiet", "told"),
     [
-        (False, True, False, ["compiling, once on this machine: up to a minute"]),
+        (False, True, False, ["compiling, once on this machine: up to two minutes"]),
         (False, False, False, []),
         (False, True, True, []),
         (True, True, False, ["compiling, once on this machine: 1 of 2, measures", "compiled in"]),

@@ -15,6 +15,7 @@ from ihomer.drift.events import Kind, Level
 from ihomer.instances import Event
 from ihomer.learners import grove
 from ihomer.learners.kernels.losses import tree_gains
+from ihomer.state import digest
 
 OFF = ("ridge", "raw", "net", "neighbours")  # the trees carry all the weight
 
@@ -107,5 +108,10 @@ def test_clusters_that_gain_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
     first = IHomer(without=OFF, drift=False)
     rows = outcome(first, events[:1400], [700])
     assert first._engine.model.grove._tried
+    # It is not seen in the state how the stream was cut.
+    other = IHomer(without=OFF, drift=False)
+    outcome(other, events[:1400], [100, 900, 1111])
+    present, theirs = (each._engine.model.grove for each in (first, other))
+    assert digest({"grove": present}) == digest({"grove": theirs})
     second = pickle.loads(pickle.dumps(first))  # noqa: S301 - made one line above
     assert rows + outcome(second, events[1400:], [11]) == expected

@@ -150,6 +150,23 @@ def test_credentials_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert "hunter2" not in repr(SASL)
 
 
+def test_credentials_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("IHOMER_KAFKA_PASSWORD", raising=False)
+    monkeypatch.setenv("IHOMER_KAFKA_USERNAME", "me")
+    monkeypatch.setenv("IHOMER_KAFKA_PASSWORD_FILE", str(tmp_path / "password"))
+    with pytest.raises(UsageError, match=r"IHOMER_KAFKA_PASSWORD_FILE: .*password: No such file"):
+        SASL.client_options()
+    for found in (b"", b"\n", b"two\nlines\n", b"\xff\xfe", b"x" * 5000):
+        (tmp_path / "password").write_bytes(found)
+        with pytest.raises(UsageError, match="found no credential, accepted: one line") as caught:
+            SASL.client_options()
+        assert "lines" not in str(caught.value)
+    (tmp_path / "password").write_bytes("blank s and ä\r\n".encode())
+    assert SASL.client_options()["sasl_plain_password"] == "blank s and ä"  # noqa: S105
+    monkeypatch.setenv("IHOMER_KAFKA_PASSWORD", "hunter2")
+    assert SASL.client_options()["sasl_plain_password"] == "hunter2"  # noqa: S105
+
+
 _labels = st.from_regex(r"[a-z][a-z0-9-]{0,10}", fullmatch=True)
 _hosts = st.one_of(
     st.lists(_labels, min_size=1, max_size=3).map(".".join),

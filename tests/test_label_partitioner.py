@@ -244,6 +244,53 @@ def test_clusters_are_disjoint_and_keep_to_their_limits(
             partitioner.forget(300)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.lists(st.integers(0, 5), max_size=4, unique=True), max_size=9),
+            st.lists(st.integers(0, 5), max_size=3, unique=True),
+        ),
+        max_size=6,
+    ),
+    st.integers(1, 8),
+    st.integers(LARGEST_SET, LARGEST_SET + 20),
+    st.integers(1, 9),
+)
+def test_the_ring_forgets_ids_whatever_the_cuts(
+    parts: list[tuple[list[list[int]], list[int]]], most: int, labels: int, step: int
+) -> None:
+    ring, cut = LabelRing(most, labels), LabelRing(most, labels)
+    held: list[list[int]] = []
+    for rows, gone in parts:
+        ring.add(*packed(rows))
+        for a in range(0, len(rows), step):
+            cut.add(*packed(rows[a : a + step]))
+        held = [*held, *(row for row in rows if row)][-most:]
+        for each in (ring, cut):
+            each.forget_labels(np.array(sorted(gone), dtype=np.int32))
+        held = [[label for label in row if label not in gone] for row in held]
+        for each in (ring, cut):
+            indptr, flat = each.last(most)
+            found = [flat[a:b].tolist() for a, b in itertools.pairwise(indptr)]
+            assert found == held
+
+
+def test_a_refit_does_not_mix_two_owners_of_an_id() -> None:
+    log = EventLog()
+    keeper = PartitionKeeper(make_partitioner("blocks"), log)
+    keeper.update(*packed([[0, 1], [2, 3]] * 500))
+    keeper.forget_labels(np.array([1], dtype=np.int32))
+    keeper.update(*packed([[0], [1, 2, 3]] * 500))
+    indptr, flat = keeper._ring.last(2000)
+    rows = [flat[a:b].tolist() for a, b in itertools.pairwise(indptr)]
+    assert rows == [[0], [2, 3]] * 500 + [[0], [1, 2, 3]] * 500
+    # What is dropped and counted again from the ring is the new owner's alone.
+    keeper.partitioner.forget()
+    keeper.partitioner.update(indptr, flat)
+    first, second, _ = keeper.partitioner.counts.pairs()
+    assert (0, 1) not in set(zip(first.tolist(), second.tolist(), strict=True))
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=8), max_size=12),

@@ -91,10 +91,10 @@ def test_candidates_are_those_of_the_twin_bit_for_bit(batch: Batch, many_columns
     for j, entries in twin.postings.lists.items():
         state = learner._postings
         assert state.used[j] == len(entries) <= state.room[j]
-        first = state.start[j]
-        held = state.entry[first : first + SIZE * len(entries)].reshape(-1, SIZE)
-        assert held[:, 0].tolist() == [entry.label for entry in entries]
-        assert held[:, 1].view(F).tolist() == [float(entry.weight) for entry in entries]
+        first, room = int(state.start[j]), int(state.room[j])
+        held = state.entry[first : first + SIZE * room].reshape(SIZE, room)[:, : len(entries)]
+        assert held[0].tolist() == [entry.label for entry in entries]
+        assert held[1].view(F).tolist() == [float(entry.weight) for entry in entries]
 
 
 @given(streams, st.lists(st.integers(1, 120), max_size=4))
@@ -235,6 +235,6 @@ def test_forgotten_labels_and_columns_are_as_if_they_had_never_been() -> None:
 def _entries(learner: PostingLearner, j: int) -> list[tuple[int, ...]]:
     """The list of a column."""
     state = learner._postings
-    first, used = int(state.start[j]), int(state.used[j])
-    rows = state.entry[first : first + SIZE * used].reshape(used, SIZE).tolist()
-    return [tuple(row) for row in rows]
+    first, room = int(state.start[j]), int(state.room[j])
+    parts = state.entry[first : first + SIZE * room].reshape(SIZE, room)[:, : state.used[j]]
+    return [tuple(row) for row in parts.T.tolist()]

@@ -226,3 +226,35 @@ def test_extremes_and_memory() -> None:
     monitor.update(*arrays(sets * 3))
     assert monitor.memory_bytes == before <= 400 * 50 + 1_000
     assert not PriorsMonitor().update(*arrays([]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_id_that_changes_hands_brings_no_history(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    before, after = draw(np.array([0.3, 0.2, 0.4]), 700, rng), draw(np.full(3, 0.25), 600, rng)
+    # The same label sets, without the former owner of id 2: its events keep their size.
+    monitor, twin = PriorsMonitor(), PriorsMonitor()
+    for each in (monitor, twin):
+        each.update(*arrays(before))
+    monitor.forget_labels(np.array([2, 900], dtype=np.int32))
+    twin._counts.on[:, 2] = 0
+    twin._counts.numbers[0] = 2
+    found = monitor.update_many(*arrays(after))
+    np.testing.assert_array_equal(found, twin.update_many(*arrays(after)))
+    assert monitor.latest == twin.latest
+    assert monitor._counts.numbers[0] == 3
+
+
+def test_a_label_as_frequent_as_the_former_owner_of_its_id_is_new() -> None:
+    one, both = {0}, {0, 1}
+    monitor, keeping = PriorsMonitor(), PriorsMonitor()
+    for each in (monitor, keeping):
+        each.update(*arrays([one, both] * 400))
+    monitor.forget_labels(np.array([1], dtype=np.int32))
+    for each in (monitor, keeping):
+        each.update(*arrays([one, both] * 100))
+    assert keeping.latest is None  # nothing has changed for it
+    assert monitor.latest is not None
+    assert monitor.latest.labels == (1,)
+    monitor.forget_labels(np.array([1], dtype=np.int32))
+    assert not monitor.latest.labels  # the alarm was not the next owner's

@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 
 from ihomer.connectors.base import Message, Record
 from ihomer.connectors.memory import MemorySink
-from ihomer.connectors.river_data import RiverSource
 from ihomer.errors import InputError
-from ihomer.instances import Event, Row
 from ihomer.learners.baselines import BASELINES, make_baseline
 from ihomer.learners.ihomer import IHomer
 from ihomer.stream.dead_letters import MAX_LETTER_BYTES, DeadLetters
 from ihomer.stream.decode import Decoder
 from ihomer.stream.processor import Processor
 from tests.malformed import CATALOGUE, GOOD
+from tests.yeast import yeast_bodies
 
 
 class Bench:
@@ -64,12 +63,9 @@ def bodies(messages: Iterable[Message]) -> list[dict[str, Any]]:
 def yeast(count: int) -> list[Record]:
     """Yeast as JSON from a topic: every 7th event unlabelled, every 11th malformed."""
     values: list[bytes] = []
-    for i, record in enumerate(RiverSource("yeast").next_batch(count, 0.0) or ()):
-        event = record.value
-        assert isinstance(event, Event)
-        assert isinstance(event.x, Row)
-        body: dict[str, Any] = {"x": dict(zip(event.x.names, event.x.values.tolist(), strict=True))}
-        body["y"] = None if i % 7 == 6 else list(event.on or ())
+    for i, body in enumerate(yeast_bodies(count)):
+        if i % 7 == 6:
+            body["y"] = None
         values.append(b'{"x": 1}' if i % 11 == 10 else json.dumps(body).encode())
     return records_of(values)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ihomer.connectors.base import Record
 from ihomer.errors import MalformedEventError, UsageError
+from ihomer.instances import LabelEvent
 from ihomer.stream.decode import MAX_EPOCH_MS, MIN_EPOCH_MS, Decoder
 from ihomer.stream.schemas import NAMES, load_schema
 from tests.malformed import CATALOGUE, GOOD
@@ -69,6 +70,36 @@ def test_the_catalogue_and_the_good_events_read_the_same() -> None:
     for good in GOOD:
         assert SCHEMAS[False].is_valid(orjson.loads(good))
         check_equal(good)
+
+
+LATE = (
+    ({"id": 1, "y": []}, True),
+    ({"id": "e", "y": {"p": True, "q": False}, "ts": 5, "more": None}, True),
+    ({"id": "", "y": ["p"]}, False),
+    ({"id": 1, "y": [""]}, False),
+    ({"id": 1, "y": None}, False),
+    ({"id": 1}, False),
+    ({"y": ["p"]}, False),
+    ({"id": 1, "y": ["p"], "ts": 0.5}, False),
+    ({"id": 2**63, "y": {"p": 1}}, False),
+)
+
+
+@pytest.mark.parametrize(("body", "valid"), LATE)
+def test_late_labels_are_what_their_schema_says(body: Any, valid: bool) -> None:
+    schema = jsonschema_rs.validator_for(load_schema("late-labels"))
+    record = Record(orjson.dumps(body), "t", 0, 0)
+    assert schema.is_valid(body) == valid
+    if valid:
+        found = Decoder().decode_any(record)
+        assert isinstance(found, LabelEvent)
+        assert found.id == body["id"]
+    else:
+        with pytest.raises(MalformedEventError):
+            Decoder().decode_any(record)
+    assert not schema.is_valid({**body, "x": {}})
+    with pytest.raises(MalformedEventError):  # where labels do not come late
+        Decoder().decode(record)
 
 
 # Each pair stands just inside and just outside of one rule.

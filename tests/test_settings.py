@@ -62,13 +62,27 @@ def test_defaults() -> None:
         "source": [],
         "sink": None,
         "dead_letters": None,
+        "errors_max_rate": 0.5,
+        "errors_window": 1_000,
         "events": None,
         "names": [],
         "labels": [],
         "strict": False,
-        "batch_size": 64,
+        "batch_size": 256,
         "max_wait_ms": 50,
+        "transaction_events": 2_000,
+        "transaction_mb": 8,
+        "fetch_mb": 16,
+        "queue_mb": 32,
         "top_k": 10,
+        "late_labels": False,
+        "labels_source": None,
+        "label_wait_events": 1_000_000,
+        "label_wait_seconds": 86_400,
+        "label_buffer_mb": 256,
+        "label_policy": "drop",
+        "label_negative_weight": 1.0,
+        "unjoined": None,
         "max_event_bytes": 1_000_000,
         "objective": "subset",
         "threads": 1,
@@ -77,9 +91,21 @@ def test_defaults() -> None:
         "max_labels": 1 << 20,
         "new_labels": "error",
         "forget_labels_after": 100_000,
+        "forget_features_after": 100_000,
         "seed": 0,
-        "delivery": "at-least-once",
+        "delivery": None,
+        "app": None,
+        "slots": 1,
+        "start": "earliest",
+        "lost_events": "fail",
+        "checkpoint_seconds": 60,
+        "checkpoint_events": 50_000,
+        "checkpoint_keep": 3,
+        "stuck_seconds": 180,
         "data_dir": None,
+        "http": None,
+        "http_public": False,
+        "http_token_file": None,
         "log_format": "console",
         "log_level": "info",
     }
@@ -93,6 +119,25 @@ def test_defaults() -> None:
 def test_settings_themselves_do_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IHOMER_SEED", "7")
     assert Settings().seed == 0
+
+
+@pytest.mark.parametrize(("text", "weight"), [("0.25", 0.25), ("1", 1.0), ("1e-3", 0.001)])
+def test_a_variable_may_be_a_fraction(
+    text: str, weight: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IHOMER_LABEL_NEGATIVE_WEIGHT", text)
+    assert load_settings(None, {}).settings.label_negative_weight == weight
+    monkeypatch.setenv("IHOMER_LABEL_NEGATIVE_WEIGHT", text + "!")
+    (line,) = _mistakes()
+    assert line.startswith("label_negative_weight (environment IHOMER_LABEL_NEGATIVE_WEIGHT): ")
+    assert line.endswith(f'found "{text}!", accepted: a number from 0 to 1')
+
+
+@pytest.mark.parametrize("wrong", ["1.5", "-0.1", "nan", "true", '"1"'])
+def test_a_fraction_past_its_bounds_is_refused(wrong: str) -> None:
+    (line,) = _mistakes(_file(f"label_negative_weight = {wrong}"))
+    assert line.startswith("label_negative_weight (ihomer.toml, line 1): found ")
+    assert line.endswith("accepted: a number from 0 to 1")
 
 
 def test_settings_are_frozen_and_closed() -> None:
@@ -272,6 +317,8 @@ def test_mistakes_in_a_file(key: str, written: str, found: str, accepted: str) -
         ("source", '["a"', "(a JSON array, or one URI)"),
         ("source", "[1]", "(a JSON array, or one URI)"),
         ("log_format", "JSON", '"console" or "json"'),
+        ("http", "host.example:9109", "only with http_public = true"),
+        ("http_public", "yes", "true or false"),
         ("state_dir", "", "the path of a folder"),
     ],
 )
@@ -301,16 +348,6 @@ def test_all_mistakes_come_at_once_each_with_its_place(monkeypatch: pytest.Monke
 def test_no_word_of_pydantics_reaches_the_user() -> None:
     _file('seed = "x"\nbach_size = 3\nsource = 1\nstate_dir = 4\nstrict = "n"\n')
     assert not re.search(r"pydantic|validation error|Input should|type=|url", str(_mistakes()))
-
-
-def test_exactly_once_is_not_offered_yet() -> None:
-    _file('delivery = "exactly-once"\n')
-    (line,) = _mistakes()
-    assert "not offer yet" in line
-    assert line.endswith('accepted: "at-least-once"')
-    _file('delivery = "twice"\n')
-    (line,) = _mistakes()
-    assert "not offer yet" not in line
 
 
 def test_an_unknown_key_with_no_neighbour_is_answered_with_all_keys() -> None:
@@ -388,7 +425,7 @@ def test_a_file_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_variables_that_mean_nothing_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CONFIG", "CACHE_DIR", "KAFKA_USERNAME", "KAFKA_PASSWORD", "KAFKA_JARS"):
+    for name in ("CONFIG", "CACHE_DIR", "KAFKA_USERNAME", "KAFKA_PASSWORD_FILE", "KAFKA_JARS"):
         monkeypatch.setenv(f"IHOMER_{name}", "")
     assert load_settings(None, {}).warnings == ()
     monkeypatch.setenv("IHOMER_BACH_SIZE", "secret")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ihomer.connectors import memory
-from ihomer.connectors.base import Message
+from ihomer.connectors.base import QUEUE_BYTES, Message
 from ihomer.connectors.chain import Chain
 from ihomer.connectors.files.arff_source import ArffSource
 from ihomer.connectors.files.lines import JsonLinesSource
@@ -184,8 +184,8 @@ def test_a_topic_is_opened_by_its_own_module(monkeypatch: pytest.MonkeyPatch) ->
 
     class KafkaSink:
         @staticmethod
-        def from_uri(uri: str, *, truncate: bool) -> str:
-            calls.append((uri, truncate))
+        def from_uri(uri: str, *, truncate: bool, queue_bytes: int) -> str:
+            calls.append((uri, truncate, queue_bytes))
             return "sink"
 
     module = types.ModuleType("ihomer.connectors.kafka")
@@ -194,7 +194,7 @@ def test_a_topic_is_opened_by_its_own_module(monkeypatch: pytest.MonkeyPatch) ->
     uri = "kafka://h:1,i:2/topic?group=g"
     assert open_source(uri) is opened
     assert str(open_sink(uri, envelope=True)) == "sink"
-    assert calls == [uri, (uri, True)]
+    assert calls == [uri, (uri, True, QUEUE_BYTES)]
     with pytest.raises(UsageError, match=r"kafka://.*as the last source only"):
         open_sources([uri, "a.jsonl"])
     with pytest.raises(InputError, match="no such file"):

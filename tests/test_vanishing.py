@@ -326,6 +326,35 @@ def test_measures_forget_names_in_the_end(monkeypatch: pytest.MonkeyPatch) -> No
     assert figures["micro_recall"] == pytest.approx(2 / 25)
 
 
+@pytest.mark.parametrize("most", [1, 3])
+def test_labels_known_together_count_as_they_did(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    # A new label every 5 events; each is there for 15.
+    sets: Sets = [frozenset(f"l{t // 5 + i:03}" for i in range(3)) for t in range(600)]
+
+    def scored(bound: int) -> Measures:
+        monkeypatch.setattr(vanished, "MOST_REMEMBERED", bound)
+        random = np.random.default_rng(0)
+        encoder, measures = _encoder(), Measures(window=50)
+        for a in range(0, len(sets), 10):
+            batch = encoder.encode(_events(sets[a : a + 10]))
+            scores = random.random((10, batch.n_labels))
+            on = scores > 0.6
+            measures.update_batch(batch, Predictions(on, scores, np.zeros(10, dtype=np.int64)))
+        return measures
+
+    few, all_of_them = scored(most), scored(1000)
+    assert few.n_labels == all_of_them.n_labels > 100
+    assert len(few._vanished._reached) <= most + 3 < len(all_of_them._vanished._reached)
+    assert few._vanished.summary.labels > 90
+    for mine, theirs in (
+        (few.result(), all_of_them.result()),
+        (few.rolling(), all_of_them.rolling()),
+    ):
+        assert mine == pytest.approx(theirs, rel=1e-12, nan_ok=True)
+
+
 @pytest.mark.parametrize("name", BASELINES)
 @given(label_sets(), st.lists(st.integers(0, 80), max_size=5), st.integers(3, 8))
 def test_baselines_follow_the_ids(name: str, sets: Sets, cuts: list[int], bound: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from ihomer import IHomer, vocabulary
 from ihomer.drift.events import Kind, LearnerEvent
+from ihomer.drift.priors import PriorsAlarm
 from ihomer.instances import Encoder, Event, Row
 from ihomer.learners.block import LabelBlock
 from ihomer.learners.decision import JointDecision, ThresholdDecision
@@ -174,6 +175,32 @@ def test_matrices_tell_labels_that_vanish_meanwhile_apart() -> None:
     assert whole.encoder.labels.changes > 5
     np.testing.assert_array_equal(on, np.concatenate([part[0] for part in parts]))
     np.testing.assert_array_equal(p, np.concatenate([part[1] for part in parts]))
+
+
+def test_detectors_and_ring_know_nothing_of_former_owners() -> None:
+    model = _model()
+    engine = model._engine
+    assert engine._keeper is not None
+    events = [*_wandering(1500), *[Event(0, {"level": 1.0}, ["l0"])] * 1300]
+    _by_name(model, events, range(0, 2800, 128))
+    vacant = np.array(sorted(model.encoder.labels.vacant), dtype=np.int32)
+    assert len(vacant) > 5
+    assert not engine._priors._counts.on[:, vacant].any()
+    assert not np.isin(engine._keeper._ring.last(20_000)[1], vacant).any()
+    assert (engine._keeper._places[vacant] < 0).all()
+
+
+def test_alarms_name_the_labels_that_there_were() -> None:
+    model = _model()
+    engine = model._engine
+    _by_name(model, _wandering(700), [])
+    alarm = PriorsAlarm(20.0, 10.0, 64, (0,))
+    former = model.encoder.labels.name(0)
+    engine._priors_told = 700, alarm, alarm.labels
+    engine._forget_labels(np.array([0], dtype=np.int32))
+    engine._held = {0: "another"}
+    found: object = engine._priors_told
+    assert found == (700, alarm, (former,))
 
 
 # The parts.

@@ -191,6 +191,8 @@ class Broker:
         ``"127.0.0.1:PORT"``.
     properties
         The server's properties; may be changed before `start`.
+    users
+        Names and passwords for SCRAM-SHA-256, made with the storage; may be filled before `start`.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -200,6 +202,7 @@ class Broker:
         self._folder = Path(tempfile.mkdtemp(prefix="ihomer-kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._formatted = False
+        self.users: dict[str, str] = {}
         self.properties = {
             "process.roles": "broker,controller",
             "node.id": "1",
@@ -264,6 +267,8 @@ class Broker:
         if not self._formatted:
             command = [*java, "kafka.tools.StorageTool", "format", "-t", _cluster_id()]
             command += ["-c", str(settings)]
+            for name, password in self.users.items():
+                command += ["--add-scram", f"SCRAM-SHA-256=[name={name},password={password}]"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 raise BrokerError(f"storage cannot be formatted: {done.stdout}{done.stderr}")

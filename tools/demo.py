@@ -78,6 +78,8 @@ def daemon(source: str, sink: str, log: Path) -> Iterator[subprocess.Popen[bytes
     """``ihomer run`` as a process; at the end it is stopped as a service manager would."""
     command = [str(Path(sys.executable).with_name("ihomer")), "run"]
     command += ["--source", source, "--sink", sink, "--batch-size", "16"]
+    # The broker is a new one each time, so what a daemon remembers must be too.
+    command += ["--state-dir", str(log.parent / "state")]
     print(f"$ ihomer run --source '{source}' --sink '{sink}'", flush=True)
     # Its own session: Ctrl-C is ours, and ends it in order.
     with (

@@ -11,11 +11,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from ihomer.errors import MalformedEventError
-from ihomer.instances import Event
+from ihomer.errors import MalformedEventError, UsageError
+from ihomer.instances import Event, LabelEvent
 
 Headers: TypeAlias = tuple[tuple[str, bytes], ...]
 Position: TypeAlias = dict[str, Any]
+
+QUEUE_BYTES = (
+    1 << 25
+)  # of what was written to a topic and is not acknowledged, unless told otherwise
 
 
 class Record(NamedTuple):
@@ -39,7 +43,7 @@ class Record(NamedTuple):
         the original bytes for the dead letters.
     """
 
-    value: bytes | Event | None
+    value: bytes | Event | LabelEvent | None
     source: str
     partition: int
     offset: int
@@ -132,9 +136,51 @@ class Source(ABC):
         """
         del position
 
+    def lag(self) -> dict[tuple[str, int], int]:
+        """Records behind the end, by topic and partition; empty where there is no such end."""
+        return {}
+
+    def trouble(self) -> str | None:
+        """Why nothing comes although it should, in one line; None: all is well."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Let go of files and connections; may be called twice."""
+
+
+class Several(Source):
+    """Sources that are read as one; what they share of its contract. Closing closes all of them.
+
+    Parameters
+    ----------
+    sources
+        At least one.
+
+    Attributes
+    ----------
+    sources
+        As given.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        if not sources:
+            raise UsageError("found no source, accepted: one or more")
+        self.sources = tuple(sources)
+        self.name = " ".join(source.name for source in sources)
+        lengths = [source.length for source in sources]
+        known = [length for length in lengths if length is not None]
+        self.length = sum(known) if len(known) == len(lengths) else None
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        for source in self.sources:
+            source.close()
 
 
 class Sink(ABC):
@@ -163,6 +209,10 @@ class Sink(ABC):
         InputError
             The file system refuses them.
         """
+
+    def queued(self) -> tuple[int, int]:
+        """Messages, and about how many bytes, that were written and are not acknowledged yet."""
+        return 0, 0
 
     @abstractmethod
     def close(self) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ihomer.connectors.base import Position, Record, Source
-from ihomer.errors import InputError, UsageError
+from ihomer.connectors.base import Position, Record, Several, Source
+from ihomer.errors import InputError
 
 
-class Chain(Source):
+class Chain(Several):
     """`sources` in order; only the last may be without an end.
 
     Records keep the source, partition and offset of the source they come from. The position is
@@ -27,17 +27,11 @@ class Chain(Source):
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
-        if not sources:
-            raise UsageError("found no source, accepted: one or more")
-        self.sources = tuple(sources)
-        self.name = " ".join(source.name for source in sources)
+        super().__init__(sources)
         self.labels = _union(source.labels for source in sources)
         self.features = _union(source.features for source in sources)
         attributes = [source.n_attributes or 0 for source in sources]
         self.n_attributes = max(attributes) if all(attributes) else None
-        lengths = [source.length for source in sources]
-        known = [length for length in lengths if length is not None]
-        self.length = sum(known) if len(known) == len(lengths) else None
         self._current = 0
         # Where sources began that have been read, for going back over their border.
         self._starts: dict[int, Position] = {}
@@ -89,10 +83,13 @@ class Chain(Source):
             )
         return index, inner
 
-    def close(self) -> None:
-        """See `Source.close`."""
-        for source in self.sources:
-            source.close()
+    def lag(self) -> dict[tuple[str, int], int]:
+        """See `Source.lag`; of the source that is read now."""
+        return self.sources[self._current].lag()
+
+    def trouble(self) -> str | None:
+        """See `Source.trouble`; of the source that is read now."""
+        return self.sources[self._current].trouble()
 
 
 def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:

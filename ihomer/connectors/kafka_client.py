@@ -142,10 +142,13 @@ def explain(lines: list[str], settings: KafkaSettings) -> str:
         return f"the name {name[1].rpartition(':')[0]} cannot be resolved"
     certificate = re.search(r"certificate verify failed:? ?([^\n]*?)(?: \(_ssl|\n|$)", text)
     if certificate is not None:
-        return (
-            f"its certificate is not accepted: {certificate[1]} (ssl_cafile=FILE names the"
-            " certificates to trust)"
+        # A certificate for another host is trusted, so another file of authorities is no help.
+        mend = (
+            "name the broker as its certificate does"
+            if "mismatch" in certificate[1]
+            else "ssl_cafile=FILE names the certificates to trust"
         )
+        return f"its certificate is not accepted: {certificate[1].rstrip('.')} ({mend})"
     if "UnsupportedSaslMechanism" in text:
         return f"it does not offer sasl_mechanism={settings.sasl_mechanism}"
     if re.search(r"Authentication ?Failed|authentication failed", text, re.IGNORECASE):

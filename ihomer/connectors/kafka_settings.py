@@ -1,8 +1,9 @@
 """What a Kafka URI says: brokers, topic, group, security.
 
-In: ``kafka://host:port[,host:port]/topic?name=value&...`` and, for SASL, two environment
-variables. Out: `KafkaSettings`, from which every client is made. It is here so that a wrong URI is
-found, and said in one line, before anything is connected to.
+In: ``kafka://host:port[,host:port]/topic?name=value&...`` and, for SASL, user name and password
+from the environment or from files that it names. Out: `KafkaSettings`, from which every client is
+made. It is here so that a wrong URI is found, and said in one line, before anything is connected
+to.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import re
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -20,6 +22,8 @@ SCHEME = "kafka://"
 DEFAULT_PORT = 9092
 USERNAME_VARIABLE = "IHOMER_KAFKA_USERNAME"
 PASSWORD_VARIABLE = "IHOMER_KAFKA_PASSWORD"  # noqa: S105 - the name of a variable, no password
+FILE_SUFFIX = "_FILE"  # with it, either variable names a file instead
+_LONGEST_CREDENTIAL = 4096
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -56,7 +60,7 @@ class KafkaSettings:
         Name of this client in the broker's log.
     security_protocol, sasl_mechanism, ssl_cafile
         As in Kafka's own configuration. User name and password are not here but in the
-        environment.
+        environment, or in files that it names.
     """
 
     bootstrap: tuple[str, ...]
@@ -85,7 +89,8 @@ class KafkaSettings:
         Raises
         ------
         UsageError
-            SASL is asked for and the environment has no user name or password.
+            SASL is asked for and there is no user name or password, in the environment or in
+            the files that it names.
         """
         options: dict[str, Any] = {
             "bootstrap_servers": list(self.bootstrap),
@@ -97,15 +102,35 @@ class KafkaSettings:
         }
         if self.sasl_mechanism is not None:
             options["sasl_mechanism"] = self.sasl_mechanism
-            options["sasl_plain_username"] = _variable(USERNAME_VARIABLE, self.address)
-            options["sasl_plain_password"] = _variable(PASSWORD_VARIABLE, self.address)
+            options["sasl_plain_username"] = _credential(USERNAME_VARIABLE, self.address)
+            options["sasl_plain_password"] = _credential(PASSWORD_VARIABLE, self.address)
         return options
 
 
-def _variable(name: str, address: str) -> str:
+def _credential(name: str, address: str) -> str:
+    """What the variable `name` says, else the first line of the file that ``name_FILE`` names."""
     value = os.environ.get(name)
-    if not value:
-        raise UsageError(f"kafka://{address}: SASL is asked for, set {name} in the environment")
+    if value:
+        return value
+    named = name + FILE_SUFFIX
+    path = os.environ.get(named)
+    if not path:
+        raise UsageError(
+            f"kafka://{address}: SASL is asked for, set {name} in the environment, or {named} to"
+            " the path of a file that holds it"
+        )
+    try:
+        with Path(path).open(encoding="utf-8") as opened:
+            value = opened.read(_LONGEST_CREDENTIAL + 1).rstrip("\r\n")
+    except OSError as error:
+        raise UsageError(f"environment {named}: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        value = ""
+    if not (value.isprintable() and 0 < len(value) <= _LONGEST_CREDENTIAL):
+        raise UsageError(
+            f"environment {named}: {path}: found no credential, accepted: one line of 1 to"
+            f" {_LONGEST_CREDENTIAL} characters in UTF-8"
+        )
     return value
 
 

@@ -13,8 +13,9 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
-from ihomer.connectors.base import Headers, Message, Sink
+from ihomer.connectors.base import QUEUE_BYTES, Message, Sink
 from ihomer.connectors.kafka_client import TIMEOUT_S, connect, require_topic
+from ihomer.connectors.kafka_records import MAX_RECORD_BYTES, RECORD_OVERHEAD, cut, send, sendable
 from ihomer.connectors.kafka_settings import SINK_PARAMETERS, KafkaSettings, parse_uri
 from ihomer.errors import UnavailableError, UsageError
 
@@ -22,18 +23,12 @@ log = logging.getLogger(__name__)
 
 DELIVERY_S = 120.0
 CLOSE_S = 4.0
-MAX_RECORD_BYTES = 1 << 20
-TRUNCATED = "ihomer.truncated"
 
 _LINGER_MS = 5
 _BATCH_BYTES = 1 << 16
 _REQUEST_S = 30.0
 # The client keeps what is not acknowledged without bound; we do not.
 _PENDING_MESSAGES = 20_000
-_PENDING_BYTES = 1 << 25
-# What a record needs beside its key, value and headers: a batch's and a record's own fields.
-_RECORD_OVERHEAD = 128
-_HEADER_OVERHEAD = 16
 
 
 class KafkaSink(Sink):
@@ -55,6 +50,8 @@ class KafkaSink(Sink):
         What happens to a message that is larger than the topic takes, or than 1 MiB: False = an
         error, True (for dead letters) = its value is cut and the header ``ihomer.truncated``
         tells how many bytes it had.
+    queue_bytes
+        How much may be under way before a write waits for all of it.
 
     Raises
     ------
@@ -72,11 +69,13 @@ class KafkaSink(Sink):
         delivery_s: float = DELIVERY_S,
         *,
         truncate: bool = False,
+        queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         self.name = settings.topic
         self._settings = settings
         self._delivery_s = delivery_s
         self._truncate = truncate
+        self._queue_bytes = queue_bytes
         self._closed = False
         self._pending: list[Any] = []
         self._pending_bytes = 0
@@ -123,6 +122,7 @@ class KafkaSink(Sink):
         delivery_s: float = DELIVERY_S,
         *,
         truncate: bool = False,
+        queue_bytes: int = QUEUE_BYTES,
     ) -> KafkaSink:
         """Open the topic of ``kafka://host:port[,host:port]/topic?name=value&...``.
 
@@ -132,10 +132,16 @@ class KafkaSink(Sink):
             Its parameters: ``compression`` (``none``; ``gzip``, and with their libraries
             ``snappy``, ``lz4``, ``zstd``), ``client_id``, ``security_protocol``,
             ``sasl_mechanism``, ``ssl_cafile``; user name and password as for `KafkaSource`.
-        timeout_s, delivery_s, truncate
+        timeout_s, delivery_s, truncate, queue_bytes
             As for `KafkaSink`.
         """
-        return cls(parse_uri(uri, SINK_PARAMETERS), timeout_s, delivery_s, truncate=truncate)
+        return cls(
+            parse_uri(uri, SINK_PARAMETERS),
+            timeout_s,
+            delivery_s,
+            truncate=truncate,
+            queue_bytes=queue_bytes,
+        )
 
     def partitions(self) -> int:
         """Number of partitions that messages are spread over."""
@@ -150,48 +156,26 @@ class KafkaSink(Sink):
             A message is too large, or an earlier one was not acknowledged.
         """
         for message in messages:
-            value = message.value
-            if value is None and message.key is None:
-                value = b""
-            self._send(message, value, message.headers)
-            self._pending_bytes += len(value or b"") + _RECORD_OVERHEAD
-            if len(self._pending) >= _PENDING_MESSAGES or self._pending_bytes >= _PENDING_BYTES:
+            message = sendable(message)
+            self._send(message)
+            self._pending_bytes += len(message.value or b"") + RECORD_OVERHEAD
+            if len(self._pending) >= _PENDING_MESSAGES or self._pending_bytes >= self._queue_bytes:
                 self.flush()
 
-    def _send(self, message: Message, value: bytes | None, headers: Headers) -> None:
+    def _send(self, message: Message) -> None:
         try:
-            self._pending.append(
-                self._producer.send(
-                    self.name,
-                    value=value,
-                    key=message.key,
-                    headers=list(headers),
-                    partition=message.origin % self._partitions,
-                    timestamp_ms=message.timestamp,
-                )
-            )
+            self._pending.append(send(self._producer, self.name, message, self._partitions))
         except MessageSizeTooLargeError:
-            shorter = self._cut(message, value) if self._truncate else None
+            shorter = cut(message, self._limit) if self._truncate else None
             if shorter is None:
                 raise UnavailableError(
-                    f"{self._where()}: a message of {len(value or b'')} bytes and its key and"
-                    f" headers are too large, accepted: {self._limit} bytes together"
+                    f"{self._where()}: a message of {len(message.value or b'')} bytes and its key"
+                    f" and headers are too large, accepted: {self._limit} bytes together"
                 ) from None
-            mark = (TRUNCATED, str(len(value or b"")).encode())
-            self._send(message, shorter, (*headers, mark))
+            self._send(shorter)
         except (KafkaError, ValueError) as error:
             # ValueError: the topic or its partition is no longer there.
             raise UnavailableError(f"{self._where()}: cannot be written: {error}") from None
-
-    def _cut(self, message: Message, value: bytes | None) -> bytes | None:
-        """As much of the value as fits beside key and headers, None if nothing does."""
-        headers = (*message.headers, (TRUNCATED, b"0" * 20))
-        beside = _RECORD_OVERHEAD + len(message.key or b"")
-        beside += sum(len(name.encode()) + len(v) + _HEADER_OVERHEAD for name, v in headers)
-        room = self._limit - beside
-        if value is None or not 0 <= room < len(value):
-            return None
-        return value[:room]
 
     def flush(self) -> None:
         """Return when every message is acknowledged by all replicas in sync.
@@ -203,6 +187,10 @@ class KafkaSink(Sink):
         """
         # The client gives up by itself after its delivery time-out; ours only guards that.
         self._wait(self._delivery_s + 5.0)
+
+    def queued(self) -> tuple[int, int]:
+        """See `Sink.queued`."""
+        return len(self._pending), self._pending_bytes
 
     def _wait(self, seconds: float) -> None:
         pending, self._pending = self._pending, []

@@ -22,23 +22,21 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import (
     AuthorizationError,
     CommitFailedError,
-    CorruptRecordError,
     IllegalGenerationError,
     InconsistentGroupProtocolError,
     InvalidSessionTimeoutError,
     KafkaError,
-    LogTruncationError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
     RebalanceInProgressError,
     RetriableError,
     SaslAuthenticationFailedError,
     UnknownMemberIdError,
-    UnsupportedCodecError,
 )
 
 from ihomer.connectors.base import Position, Record, Source
 from ihomer.connectors.kafka_client import TIMEOUT_S, connect, require_topic
+from ihomer.connectors.kafka_records import UNREADABLE, record_of, unreadable
 from ihomer.connectors.kafka_settings import SOURCE_PARAMETERS, KafkaSettings, parse_uri
 from ihomer.connectors.kafka_watch import TopicWatch
 from ihomer.errors import InputError, UnavailableError, UsageError
@@ -154,14 +152,18 @@ class KafkaSource(Source):
         """The partitions that are this member's now; empty before the first `next_batch`."""
         return sorted(p.partition for p in self._consumer.assignment())
 
-    def lag(self) -> dict[int, int]:
-        """Records behind the end of each partition that is ours, as of its last fetch."""
-        behind: dict[int, int] = {}
+    def lag(self) -> dict[tuple[str, int], int]:
+        """See `Source.lag`; of the partitions that are ours, as of their last fetch."""
+        behind: dict[tuple[str, int], int] = {}
         for partition in self.partitions():
             end = self._consumer.highwater(self._at(partition))
             if end is not None and partition in self._next:
-                behind[partition] = max(0, end - self._next[partition])
+                behind[self.name, partition] = max(0, end - self._next[partition])
         return behind
+
+    def trouble(self) -> str | None:
+        """See `Source.trouble`."""
+        return self._watch.trouble
 
     def next_batch(self, max_records: int, timeout: float) -> Sequence[Record]:
         """Up to `max_records` records, in order within each partition; see `Source.next_batch`.
@@ -214,19 +216,7 @@ class KafkaSource(Source):
                 self._first[partition] = found[0].offset
                 self._untouched.discard(partition)
             self._next[partition] = found[-1].offset + 1
-            records.extend(
-                Record(
-                    record.value,
-                    name,
-                    partition,
-                    record.offset,
-                    record.key,
-                    # Kafka allows a header without a value; our contract does not.
-                    tuple((key, value or b"") for key, value in record.headers or ()),
-                    record.timestamp if record.timestamp >= 0 else None,
-                )
-                for record in found
-            )
+            records.extend(record_of(name, partition, each) for each in found)
         return records
 
     def _skip_markers(self) -> None:
@@ -458,7 +448,7 @@ class KafkaSource(Source):
                 f"{self._where()}: group {group} has members that share partitions in another way"
                 " than cooperative-sticky; accepted: another group"
             ) from None
-        except (CorruptRecordError, LogTruncationError, UnsupportedCodecError) as error:
-            raise InputError(f"{self._where()}: cannot be read on: {error}") from None
+        except UNREADABLE as error:
+            raise unreadable(self._where(), error) from None
         except KafkaError as error:
             raise UnavailableError(f"{self._where()}: {error}") from None

@@ -1,7 +1,7 @@
-"""Whether the brokers are there, and the topic still is.
+"""Whether the brokers are there, and the topics still are.
 
 In: after each poll, whether it brought anything. Out: one warning when all brokers are away and
-one when they are back; an error when the topic is gone. It is here because the client waits for a
+one when they are back; an error when a topic is gone. It is here because the client waits for a
 broker and for a deleted topic in the same way: silently and for ever.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 from kafka.net.compat import KafkaNetClient
 
@@ -25,7 +27,7 @@ SWEEP_S = 60.0
 
 
 class TopicWatch:
-    """Looks at what the client knows of its brokers and of one topic.
+    """Looks at what the client knows of its brokers and of its topics.
 
     Parameters
     ----------
@@ -35,17 +37,33 @@ class TopicWatch:
         The network client of the consumer.
     timeout_s
         Seconds for a second look at a topic that seems to be gone.
+    topics
+        If there are more than the one of `settings`: all of them.
     """
 
-    def __init__(self, settings: KafkaSettings, network: KafkaNetClient, timeout_s: float) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        network: KafkaNetClient,
+        timeout_s: float,
+        topics: Sequence[str] = (),
+    ) -> None:
         self._settings = settings
         self._network = network
         self._timeout_s = timeout_s
         self._away_since: float | None = None
         self._away_told = False
         self._swept = 0.0
-        self._gone_since: float | None = None
-        self._topic_id: object | None = network.cluster.topic_id(settings.topic)
+        self._topics = tuple(topics) or (settings.topic,)
+        self._gone_since: dict[str, float] = {}
+        self._ids: dict[str, object | None] = {
+            topic: network.cluster.topic_id(topic) for topic in self._topics
+        }
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong, in one line; None: brokers are there."""
+        return f"Kafka at {self._settings.address} is away" if self._away_told else None
 
     def polled(self, *, anything: bool) -> None:
         """Take note of a poll.
@@ -53,17 +71,19 @@ class TopicWatch:
         Raises
         ------
         InputError
-            The topic was deleted, or deleted and made anew.
+            A topic was deleted, or deleted and made anew.
         """
         if anything:
             self._here()
-            self._check_id()
+            for topic in self._topics:
+                self._check_id(topic)
             return
         now = time.monotonic()
         brokers = self._network.cluster.brokers()
         if any(self._network.connected(broker.node_id) for broker in brokers):
             self._here()
-            self._check_topic(now)
+            for topic in self._topics:
+                self._check_topic(topic, now)
         else:
             self._away(now)
 
@@ -85,43 +105,39 @@ class TopicWatch:
         self._away_since = None
         self._away_told = False
 
-    def _check_topic(self, now: float) -> None:
-        if self._network.cluster.partitions_for_topic(self._settings.topic) is not None:
-            self._gone_since = None
-            self._check_id()
-        elif self._gone_since is None:
-            self._gone_since = now
-        elif now - self._gone_since >= GONE_S:
-            self._gone_since = now
-            self._look_again()
+    def _check_topic(self, topic: str, now: float) -> None:
+        if self._network.cluster.partitions_for_topic(topic) is not None:
+            self._gone_since.pop(topic, None)
+            self._check_id(topic)
+        elif now - self._gone_since.setdefault(topic, now) >= GONE_S:
+            self._gone_since[topic] = now
+            self._look_again(topic)
 
-    def _check_id(self) -> None:
-        """Compare the topic's id with that of the start.
+    def _check_id(self, topic: str) -> None:
+        """Compare a topic's id with that of the start.
 
         The client fetches by name: it would go on in the middle of a new topic of the same name.
         It hears of the new id when it next asks for metadata.
         """
-        topic = self._settings.topic
         cluster = self._network.cluster
         # A broker that is coming up may not know the topic yet, and then gives a void id.
         found = None if cluster.partitions_for_topic(topic) is None else cluster.topic_id(topic)
-        if self._topic_id is None:
-            self._topic_id = found
-        elif found is not None and found != self._topic_id:
+        if self._ids[topic] is None:
+            self._ids[topic] = found
+        elif found is not None and found != self._ids[topic]:
             raise InputError(
                 f"kafka://{self._settings.address}/{topic}: the topic was deleted and made anew"
                 " while it was read"
             )
 
-    def _look_again(self) -> None:
+    def _look_again(self, topic: str) -> None:
         """Ask the cluster for all its topics: what the client knows of one may be stale."""
         try:
             with administration(self._settings, self._timeout_s) as connection:
                 topics = topics_of(connection)
         except UnavailableError as error:
-            log.debug("topic %s cannot be looked for: %s", self._settings.topic, error)
+            log.debug("topic %s cannot be looked for: %s", topic, error)
             return
-        if self._settings.topic not in topics:
-            raise InputError(
-                f"{missing_topic(self._settings, sorted(topics))}; it was deleted while it was read"
-            )
+        if topic not in topics:
+            missing = missing_topic(replace(self._settings, topic=topic), sorted(topics))
+            raise InputError(f"{missing}; it was deleted while it was read")

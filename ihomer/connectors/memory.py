@@ -129,6 +129,10 @@ class MemorySink(Sink):
         self.messages += self.pending
         self.pending = []
 
+    def queued(self) -> tuple[int, int]:
+        """See `Sink.queued`; bytes are those of the values."""
+        return len(self.pending), sum(len(message.value or b"") for message in self.pending)
+
     def close(self) -> None:
         """See `Sink.close`."""
         self.flush()

@@ -30,7 +30,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from ihomer.connectors import memory
-from ihomer.connectors.base import Sink, Source
+from ihomer.connectors.base import QUEUE_BYTES, Sink, Source
 from ihomer.connectors.chain import Chain
 from ihomer.connectors.files.arff_source import ArffSource
 from ihomer.connectors.files.lines import JsonLinesSource
@@ -180,7 +180,9 @@ def open_sources(uris: Sequence[str], *, max_line_bytes: int = DEFAULT_MAX_LINE_
         raise
 
 
-def open_sink(uri: str, *, envelope: bool = False, append: bool = False) -> Sink:
+def open_sink(
+    uri: str, *, envelope: bool = False, append: bool = False, queue_bytes: int = QUEUE_BYTES
+) -> Sink:
     """Open the sink that `uri` names.
 
     Parameters
@@ -193,6 +195,8 @@ def open_sink(uri: str, *, envelope: bool = False, append: bool = False) -> Sink
         and a topic a shortened record where the whole does not fit.
     append
         Add to an existing file instead of replacing it, and wait for the disk at every flush.
+    queue_bytes
+        Of a topic: how much may be under way before a write waits.
 
     Raises
     ------
@@ -212,7 +216,7 @@ def open_sink(uri: str, *, envelope: bool = False, append: bool = False) -> Sink
     if scheme == "kafka":
         from ihomer.connectors.kafka import KafkaSink  # only those with a broker wait for it
 
-        return KafkaSink.from_uri(uri, truncate=envelope)
+        return KafkaSink.from_uri(uri, truncate=envelope, queue_bytes=queue_bytes)
     if "xml" in parameters:
         raise UsageError(f"{uri}: found parameter xml for a sink, accepted: format")
     chosen = parameters.get("format") or FORMATS.get(_extension(path), "jsonl")

@@ -14,6 +14,8 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any
 
+from ihomer.state.classes import frozen
+
 
 class Kind(StrEnum):
     """What happened."""
@@ -42,6 +44,7 @@ class Level(StrEnum):
     LABEL = "label"  # one label
 
 
+@frozen
 @dataclass(frozen=True, slots=True)
 class LearnerEvent:
     """One thing that happened.

@@ -350,6 +350,14 @@ class PriorsMonitor:
         """As `update_many`; whether one of the events brought an alarm."""
         return bool(self.update_many(y_indptr, y_indices, labelled).any())
 
+    def forget_labels(self, labels: IntArray) -> None:
+        """Let ids stand for labels that were never on; the sizes of label sets stay as they are."""
+        counts = self._counts
+        known = labels[labels < counts.on.shape[1]]
+        counts.numbers[_SEEN] -= np.count_nonzero(counts.on[0, known])
+        counts.on[:, known] = 0
+        counts.changed[known] = False
+
     def _make_room(self, labels: int) -> None:
         old = self._counts.on
         if labels <= old.shape[1]:

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ihomer.instances import Batch, BoolArray, Encoder, FloatArray, IntArray
+from ihomer.instances import Batch, BoolArray, Encoder, FloatArray, IntArray, rows_where
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,10 @@ class Predictions:
     def slice(self, start: int, stop: int) -> Predictions:
         """Events `start` to `stop` (exclusive), sharing the arrays."""
         return Predictions(self.on[start:stop], self.scores[start:stop], self.events[start:stop])
+
+    def where(self, chosen: BoolArray) -> Predictions:
+        """Some of the events, bool (n,), in arrays of their own."""
+        return Predictions(self.on[chosen], self.scores[chosen], self.events[chosen])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,18 @@ class SparsePredictions:
             self.scores[first:last],
             self.on[first:last],
             self.events[start:stop],
+        )
+
+    def where(self, chosen: BoolArray) -> SparsePredictions:
+        """Some of the events, bool (n,), in arrays of their own."""
+        indptr, cells = rows_where(self.indptr, chosen)
+        return SparsePredictions(
+            self.n_labels,
+            indptr,
+            self.labels[cells],
+            self.scores[cells],
+            self.on[cells],
+            self.events[chosen],
         )
 
 

@@ -9,6 +9,7 @@ label never moves.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -68,11 +69,23 @@ class LabelBlock:
         self.mixture, self.trivial = empty_mixture(len(EXPERTS), 1), empty_trivial(1)
         self._make_arrays(padded(1))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Where a segment's logits stand is of no use after it.
+        scratch = {"_logits": self._logits[:, :0].copy(), "_out": self._out[:0].copy()}
+        return {**self.__dict__, **scratch}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_scratch(self._out.shape[1])
+
     def _make_arrays(self, width: int) -> None:
-        self._logits = np.zeros((len(EXPERTS), STRIDE, width), dtype=np.float32)
-        self._out = np.zeros((STRIDE, width), dtype=np.float32)
+        self._make_scratch(width)
         self.mixture = grown(self.mixture, empty_mixture(len(EXPERTS), width))
         self.trivial = grown(self.trivial, empty_trivial(width))
+
+    def _make_scratch(self, width: int) -> None:
+        self._logits = np.zeros((len(EXPERTS), STRIDE, width), dtype=np.float32)
+        self._out = np.zeros((STRIDE, width), dtype=np.float32)
 
     @property
     def memory_bytes(self) -> int:
@@ -222,13 +235,15 @@ class LabelBlock:
                     at[expert, :, 0] = outer[:, 0]
                     own = outer[:, 1 + self.first : 1 + self.first + self.count]
                     at[expert, :, 1 : 1 + self.count] = own
+        # Of the other blocks' labels nobody lives in this one's padding.
+        known = np.minimum(batch.known, self.first + WIDTH)
         mix_rows(
             self._logits,
             active,
             batch.y_indptr,
             batch.y_indices,
             batch.labelled,
-            batch.known,
+            known,
             self.first,
             self._stacking,
             self.mixture,
@@ -241,7 +256,7 @@ class LabelBlock:
                 batch.y_indptr,
                 batch.y_indices,
                 batch.labelled,
-                batch.known,
+                known,
                 self.first,
                 self.calibration,
                 out,

@@ -20,7 +20,7 @@ import numpy as np
 
 from ihomer.drift.events import Kind, LearnerEvent, Level
 from ihomer.drift.rise import BOUND, Rise, began
-from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
+from ihomer.instances import Batch, FloatArray, IntArray
 from ihomer.learners.kernels.losses import cluster_losses
 from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.model import Model
@@ -84,31 +84,6 @@ def event_losses(scores: FloatArray, reserve: FloatArray, batch: Batch) -> Float
     )
     found: FloatArray = loss[batch.labelled, 0]
     return found
-
-
-def labelled_part(batch: Batch) -> Batch:
-    """The labelled events of a batch, as a copy: a slice would keep the whole of what it is of.
-
-    Where others lie among them depends on how the stream is cut, and nothing is learned from them.
-    """
-    rows = np.flatnonzero(batch.labelled)
-
-    def taken(indptr: OffsetArray) -> tuple[OffsetArray, OffsetArray]:
-        lengths = np.diff(indptr)[rows]
-        ends = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-        return ends, np.arange(ends[-1]) + np.repeat(indptr[rows] - ends[:-1], lengths)
-
-    indptr, at = taken(batch.indptr)
-    y_indptr, y_at = taken(batch.y_indptr)
-    return Batch(
-        indptr,
-        batch.indices[at],
-        batch.values[at],
-        y_indptr,
-        batch.y_indices[y_at],
-        batch.labelled[rows],
-        np.concatenate([batch.known[rows], batch.known[-1:]]),
-    )
 
 
 class Challenger:
@@ -238,7 +213,8 @@ class Challenges:
             The present model's `event_losses`.
         """
         self._room = max(self._room, columns)
-        kept = labelled_part(batch)
+        # Where others lie among them depends on how the stream is cut, and teaches nothing.
+        kept = batch.where(batch.labelled)
         self._columns = max(self._columns, 1 + int(kept.indices.max(initial=-1)))
         self._open.segments.append(kept)
         self._open.losses.append(losses)

@@ -125,7 +125,7 @@ class Cluster:
             self._position_of[self.members] = np.arange(1, 1 + len(self.members))
         return self._position_of
 
-    def inherit(self, sources: Sequence[Cluster], priors: FloatArray, *, trees: bool) -> None:
+    def inherit(self, sources: Sequence[Cluster], priors: FloatArray) -> None:
         """Start with what the present clusters of this one's labels have learned about them.
 
         The trees are those of the cluster that holds most of the labels; to them the other labels
@@ -137,20 +137,17 @@ class Cluster:
             The present clusters of the members, at least one, who all `know_members`.
         priors
             float64 (m,): how often the members are on.
-        trees
-            False: the trees are not worth a copy, and start anew.
         """
         if self.forest is None:
             return
         shared = [np.isin(self.members, source.members) for source in sources]
         main = max(range(len(sources)), key=lambda i: int(shared[i].sum()))
-        if trees:
-            self._copy_trees(sources[main], shared[main], priors)
+        self._copy_trees(sources[main], shared[main], priors)
         if self.path is None:
             return
         self.path.make_room(0, len(self.members))
         for number, (source, there) in enumerate(zip(sources, shared, strict=True)):
-            if source.path is not None and not (trees and number == main):
+            if source.path is not None and number != main:
                 own, theirs = self._places(source, there)
                 self.path.inherit(1 + own, source.path, 1 + theirs)
 

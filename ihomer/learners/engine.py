@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -36,6 +37,8 @@ PARTITION_SHARE = 0.125  # of the memory, for the counts of pairs of labels
 _MOST_PAIRS = 1 << 20
 MEMORY_SHARE = 1 / 64  # of the memory, for what is kept of labels that have vanished
 
+Labels: TypeAlias = tuple[int, ...] | tuple[str, ...]
+
 
 class Engine:
     """See the module.
@@ -49,6 +52,8 @@ class Engine:
 
     Attributes
     ----------
+    name
+        See above.
     n_learned
         Number of events learned.
     log
@@ -66,14 +71,15 @@ class Engine:
         self.model = Model(settings, Executor(settings.threads))
         self._keeper = self._make_keeper() if settings.partition else None
         self._priors = PriorsMonitor()
-        self._priors_told: tuple[int, PriorsAlarm] | None = None  # the latest since the last stride
+        # The latest since the last stride, with the labels that it names.
+        self._priors_told: tuple[int, PriorsAlarm, Labels] | None = None
         self._watches = Watches(1)  # of the nursery, then of the clusters, and of all together
         self._teller = Teller(self.log)
         self._challenges: Challenges | None = None
         if settings.drift:
             self._challenges = Challenges(self._fresh, settings.max_memory_mb * 2**20)
         self._leavers = Leavers(MEMORY_SHARE * settings.max_memory_mb * 2**20)
-        self._name = name
+        self.name = name
         self._held: dict[int, str] = {}  # names that ids have now; the encoder may be ahead
         self.changes = 0
 
@@ -113,11 +119,12 @@ class Engine:
             Number of ids after them.
         """
         if changes:
-            self._leavers.follow(changes)
+            forget = None if self._keeper is None else self._keeper.forget_labels
+            self._leavers.follow(changes, forget=forget)
             self.changes = changes[-1].number
         self.n_learned += gained
         if gained and self.n_learned % STRIDE == 0:
-            self.log.extend(self._leavers.tell(self.n_learned, labels, self._name))
+            self.log.extend(self._leavers.tell(self.n_learned, labels, self.name))
 
     def hierarchy(self, names: Sequence[str]) -> Hierarchy:
         """The hierarchy of the clusters of labels, whose names by id are given."""
@@ -190,6 +197,7 @@ class Engine:
                 scores[start:stop, :width] = part
                 on[start:stop, :width] = decided
             self.n_learned += gained
+            self._held.update((each.label, each.name) for each in changes if _born(each, stop))
             if gained and self.n_learned % STRIDE == 0:
                 self._adapt(names)
             start = stop
@@ -213,7 +221,7 @@ class Engine:
             self._challenges.run(batch, columns, event_losses(scores, reserve, batch))
 
     def _name_now(self, label: int) -> str:
-        return self._held.get(label) or self._name(label)
+        return self._held.get(label) or self.name(label)
 
     def _follow(self, changes: tuple[Change, ...], at: int) -> tuple[Change, ...]:
         """Follow the changes up to event `at` of the batch, and return the others."""
@@ -221,10 +229,14 @@ class Engine:
         if done:
             self._leavers.follow(changes[:done], self.model, self._forget_labels)
             self.changes = changes[done - 1].number
-            self._held.update((each.label, each.name) for each in changes[:done] if each.birth)
         return changes[done:]
 
     def _forget_labels(self, labels: IntArray) -> None:
+        if self._priors_told is not None:
+            told, alarm, named = self._priors_told
+            names = [each if isinstance(each, str) else self._name_now(each) for each in named]
+            self._priors_told = told, alarm, tuple(names)
+        self._priors.forget_labels(labels)
         for model in self._models():
             model.forget_labels(labels[labels < len(model.cluster_of)])
         if self._keeper is not None:
@@ -258,7 +270,8 @@ class Engine:
             found = self._priors.update_many(batch.y_indptr, batch.y_indices, batch.labelled)
             alarm = self._priors.latest
             if found.any() and alarm is not None:
-                self._priors_told = int(learned[np.flatnonzero(found)[-1]]), alarm
+                told = int(learned[np.flatnonzero(found)[-1]])
+                self._priors_told = told, alarm, alarm.labels
         if self._keeper:
             self._keeper.update(batch.y_indptr, batch.y_indices)
 
@@ -278,8 +291,8 @@ class Engine:
                     told = self._watches.told(place)
                     self._teller.alarm(told, Level.CLUSTER, alarm, place=place)
             if self._priors_told is not None:
-                told, priors = self._priors_told
-                self._teller.alarm(told, Level.PRIORS, priors, labels=priors.labels)
+                told, priors, labels = self._priors_told
+                self._teller.alarm(told, Level.PRIORS, priors, labels=labels)
                 self._priors_told = None
             if loss_risen:
                 alarm, action = self._watches.alarm(-1), "partition looked at"
@@ -292,7 +305,11 @@ class Engine:
 
         def known() -> Sequence[str]:
             # The encoder may have read further than the learner has learned.
-            return names()[: len(self.model.cluster_of)]
+            found = list(names()[: len(self.model.cluster_of)])
+            for label, name in self._held.items():
+                if label < len(found):
+                    found[label] = name
+            return found
 
         if self._keeper.adapt(self.n_learned, known, look=loss_risen):
             self._regroup(self._keeper)
@@ -327,3 +344,8 @@ class Engine:
         pairs = min(_MOST_PAIRS, 1 << (int(share / PAIR_BYTES).bit_length() - 1))
         partitioner = make_partitioner(self.settings.partition, pairs)
         return PartitionKeeper(partitioner, self.log, drift=self.settings.drift, ring_labels=pairs)
+
+
+def _born(change: Change, at: int) -> bool:
+    """Whether it is a birth that comes before event `at`."""
+    return change.birth and change.at <= at

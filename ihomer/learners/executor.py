@@ -47,6 +47,15 @@ class Executor:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pool": None}  # threads are started anew
 
+    def resize(self, threads: int) -> None:
+        """Use so many from the next work on; raises `UsageError` below 1."""
+        if threads < 1:
+            raise UsageError(f"threads: found {threads}, accepted: 1 or more")
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+            self._pool = None
+        self.threads = threads
+
     def run(self, work: Sequence[Work]) -> None:
         """Do all of `work`; when an error is raised, the first in order, none goes on.
 

@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from ihomer.drift.events import Kind, LearnerEvent, Level
-from ihomer.instances import FloatArray, IntArray
+from ihomer.instances import Float32Array, FloatArray, IntArray
 from ihomer.learners.cluster import Cluster
 from ihomer.learners.executor import Executor
 from ihomer.learners.kernels.elementary import LOGIT_CLIP
@@ -63,10 +63,10 @@ class Grove:
         self._first_works = True  # from the stride after the first birth in it
         # On trial: learners as in `serving`, and what they gain by labelled event.
         self._tried: list[Cluster] = []
-        self._gains: list[FloatArray] = []
+        self._gains: FloatArray = np.zeros(0)
         self._untried = False  # the partition has not been on trial
         self._next_trial = FIRST_TRIAL
-        self._trial_outer = np.zeros((len(OUTER), 0, 0), dtype=np.float32)
+        self._trial_outer = _nothing()
 
     @property
     def memory_bytes(self) -> int:
@@ -84,15 +84,9 @@ class Grove:
     def _learners(self) -> list[Cluster]:
         return [*self.serving, *self._tried]
 
-    def take_alternates(self) -> list[tuple[tuple[int, ...], int, int]]:
-        """Labels of each learner that serves, and its alternate subtrees.
-
-        How many have been planted, and have taken over, since this was last called.
-        """
-        return [
-            (tuple(cluster.members.tolist()), *cluster.take_alternates())
-            for cluster in self.serving
-        ]
+    def take_alternates(self) -> list[tuple[int, int]]:
+        """See `Cluster.take_alternates`; of each learner that serves."""
+        return [cluster.take_alternates() for cluster in self.serving]
 
     def admit(self, labels: int) -> None:
         """Put labels born in the coming segment into the nursery."""
@@ -110,19 +104,13 @@ class Grove:
 
     def grow(self, segment: Segment, columns: int) -> list[Callable[[], None]]:
         """Work to be done first; see `Cluster.grow`."""
-        work: list[Callable[[], None]] = [
-            partial(cluster.grow, segment, columns, nursery=first)
-            for cluster, first in self._working()
-        ]
         if self._tried:
-            batch = segment.batch
-            self._trial_outer = np.zeros(
-                (len(OUTER), len(batch), 1 + batch.n_labels), dtype=np.float32
-            )
-            tried = replace(segment, alone=False, outer=self._trial_outer)
-            for number, cluster in enumerate(self._tried):
-                work.append(partial(cluster.grow, tried, columns, nursery=number == 0))
-        return work
+            shape = len(OUTER), len(segment.batch), 1 + segment.batch.n_labels
+            self._trial_outer = np.zeros(shape, dtype=np.float32)
+        return [
+            partial(cluster.grow, own, columns, nursery=first)
+            for cluster, own, first in self._working(segment)
+        ]
 
     def correct(self, segment: Segment) -> list[Callable[[], None]]:
         """Work to be done after the linear experts'; see `Cluster.correct`."""
@@ -130,14 +118,10 @@ class Grove:
             places = np.concatenate([[0], 1 + self.serving[0].members])
             segment.outer[0][:, places] = -LOGIT_CLIP
             segment.outer[1][:, places] = segment.base[:, places]
-        work: list[Callable[[], None]] = [
-            partial(cluster.correct, segment, nursery=first) for cluster, first in self._working()
+        return [
+            partial(cluster.correct, own, nursery=first)
+            for cluster, own, first in self._working(segment)
         ]
-        if self._tried:
-            tried = replace(segment, alone=False, outer=self._trial_outer)
-            for number, cluster in enumerate(self._tried):
-                work.append(partial(cluster.correct, tried, nursery=number == 0))
-        return work
 
     def compare(self, segment: Segment) -> None:
         """After `correct`: see what the clusters on trial have gained."""
@@ -155,12 +139,19 @@ class Grove:
                 batch.known,
                 gains,
             )
-        self._gains.append(gains[batch.labelled])
+        self._gains = np.concatenate([self._gains, gains[batch.labelled]])
+        self._trial_outer = _nothing()  # or the state would tell how the stream was cut
 
-    def _working(self) -> list[tuple[Cluster, bool]]:
-        """The learners that serve and have work, and which one tells of labels never seen."""
+    def _working(self, segment: Segment) -> list[tuple[Cluster, Segment, bool]]:
+        """The learners that have work, where each writes, and which tells of labels never seen."""
         first, *others = self.serving
-        return [(cluster, False) for cluster in others] + [(first, True)] * self._first_works
+        working = [(cluster, segment, False) for cluster in others]
+        if self._first_works:
+            working.append((first, segment, True))
+        if self._tried:
+            tried = replace(segment, alone=False, outer=self._trial_outer)
+            working += [(cluster, tried, n == 0) for n, cluster in enumerate(self._tried)]
+        return working
 
     # What changes at strides.
 
@@ -189,9 +180,9 @@ class Grove:
             if due and len(self.clusters) > 1:
                 self._begin(priors())
             return []
-        if sum(map(len, self._gains)) < TRIAL:
+        if len(self._gains) < TRIAL:
             return []
-        gain, bound = compare(self._gains)
+        gain, bound = compare([self._gains])
         kind, action = Kind.RESET, "trees of the clusters' own gain too little, and go"
         if gain > bound:
             self.serving = self._tried
@@ -215,8 +206,7 @@ class Grove:
         self._share_memory()
 
     def _end(self) -> None:
-        self._tried, self._gains = [], []
-        self._trial_outer = self._trial_outer[:, :0, :0].copy()
+        self._tried, self._gains = [], np.zeros(0)
         self._share_memory()
 
     def regroup(self, groups: Sequence[IntArray]) -> list[int]:
@@ -267,7 +257,7 @@ class Grove:
             if np.isin(heir.members, cluster.members, assume_unique=True).any()
         ]
         if sources:
-            heir.inherit(sources, priors[heir.members], trees=True)
+            heir.inherit(sources, priors[heir.members])
 
 
 def _without(clusters: Sequence[Cluster], labels: IntArray, priors: FloatArray) -> list[Cluster]:
@@ -280,3 +270,7 @@ def _without(clusters: Sequence[Cluster], labels: IntArray, priors: FloatArray) 
         changed = len(stay) < len(cluster.members)
         found.append(cluster.with_members(stay, labels, priors[stay]) if changed else cluster)
     return found
+
+
+def _nothing() -> Float32Array:
+    return np.zeros((len(OUTER), 0, 0), dtype=np.float32)

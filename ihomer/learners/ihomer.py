@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ from ihomer.learners.partition.hierarchy import Hierarchy
 from ihomer.learners.partition.kinds import DEFAULT
 from ihomer.learners.representation import Answer, Representation
 from ihomer.learners.settings import Settings
+from ihomer.state import Capture, load_from, save_to
 from ihomer.vocabulary import NewLabels
 
 # What can be switched off, to see what it is worth.
@@ -72,7 +74,8 @@ class IHomer(base.MultiLabelClassifier):
         Names declared before the first event; others may appear at any time.
     max_features, max_labels
         Bounds of the vocabularies. Past `max_features` new names take the columns of names that
-        were in none of the last 4096 events; where there are none they share columns by a hash.
+        were in none of the last 4096 labelled events; where there are none they share columns by a
+        hash.
     new_labels
         ``"error"`` or ``"drop"``: what happens to a label past `max_labels`.
     forget_labels_after
@@ -80,6 +83,9 @@ class IHomer(base.MultiLabelClassifier):
         its memory back and leaves a small record, from which it starts when it returns. Where
         `max_labels` would be passed, those absent longest go before their time, but after 4096
         events. None: never.
+    forget_features_after
+        A feature that was in none of so many labelled events, at least 4096, gives its column to
+        the next new one. None: only past `max_features`.
     seed
         Of the trees' choice of features and of the network's first weights.
 
@@ -118,6 +124,7 @@ class IHomer(base.MultiLabelClassifier):
         max_labels: int = 1 << 20,
         new_labels: NewLabels = "error",
         forget_labels_after: int | None = 100_000,
+        forget_features_after: int | None = 100_000,
         seed: int = 0,
     ) -> None:
         _one_of("objective", objective, OBJECTIVES)
@@ -151,6 +158,7 @@ class IHomer(base.MultiLabelClassifier):
         self.max_labels = max_labels
         self.new_labels = new_labels
         self.forget_labels_after = forget_labels_after
+        self.forget_features_after = forget_features_after
         self.seed = seed
         self._encoder = Encoder(
             labels or (),
@@ -158,6 +166,7 @@ class IHomer(base.MultiLabelClassifier):
             max_labels,
             new_labels,
             forget_labels_after,
+            forget_features_after,
             reuse_columns=True,
         )
         self._engine = Engine(
@@ -185,6 +194,48 @@ class IHomer(base.MultiLabelClassifier):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.RLock()
+
+    def use_threads(self, threads: int) -> None:
+        """Let so many work on one event batch from now on; raises `UsageError` below 1."""
+        with self._lock:
+            self._engine.model.executor.resize(threads)
+            self.threads = threads
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a folder, from which `load` makes it again, bit for bit.
+
+        Other threads may predict and learn meanwhile, but for the moment in which it is copied.
+
+        Parameters
+        ----------
+        path
+            A new one, or one that `save` has made, which is replaced; its parent must exist.
+
+        Raises
+        ------
+        UsageError
+            There is something else, or no folder to put it in.
+        InputError
+            It cannot be written; what was there before stays.
+        """
+        captured = Capture()
+        with self._lock:
+            captured.take({"learner": self})
+        save_to(Path(path), captured)
+
+    @classmethod
+    def load(cls, path: str | Path) -> IHomer:
+        """The model that `save`, or a daemon's checkpoint, has put into a folder.
+
+        It goes on as the saved one would have, bit for bit where the versions of ihomer, numpy and
+        numba and the processor's features are the same; nothing in the folder is ever executed.
+
+        Raises
+        ------
+        CheckpointError
+            The folder is damaged, of another schema, holds no model, or there is none.
+        """
+        return load_from(Path(path), "learner", cls)
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:

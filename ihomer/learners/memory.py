@@ -20,6 +20,7 @@ from ihomer.learners.experts.ridge import RidgeExpert
 from ihomer.learners.kernels.linear import fill_births
 
 STRONGEST = 64  # columns that are kept of a linear expert
+OBJECT_BYTES = 1536  # of a memory's Python objects, as measured
 
 
 class _Weights(NamedTuple):
@@ -60,9 +61,9 @@ class Memory(NamedTuple):
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the arrays."""
+        """Bytes of the arrays and of the objects that hold them."""
         weights = sum(nbytes(part) for part in self.weights)
-        return weights + self.net.nbytes + self.mixture.nbytes + self.counts.nbytes
+        return OBJECT_BYTES + weights + self.net.nbytes + self.mixture.nbytes + self.counts.nbytes
 
     def without(self, columns: OffsetArray) -> Memory:
         """The same but for weights of these columns, which are other features' now."""

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-import numpy as np
-
-from ihomer.instances import Batch, BoolArray, OffsetArray
+from ihomer.instances import Batch
 from ihomer.learners.kernels.scaling import STRIDE
 
 STRIDES = 16  # are kept
@@ -58,26 +56,8 @@ class RecentEvents:
         """
         if n_learned % STRIDE == 0 or not self._strides:
             self._strides.append([])
-        self._strides[-1].append(_some(batch, batch.labelled & (batch.known[1:] > labels)))
+        self._strides[-1].append(batch.where(batch.labelled & (batch.known[1:] > labels)))
 
     def clear(self) -> None:
         """Forget all."""
         self._strides.clear()
-
-
-def _some(batch: Batch, kept: BoolArray) -> Batch:
-    """Some events of `batch`, in arrays of their own."""
-    some, y_some = np.repeat(kept, np.diff(batch.indptr)), np.repeat(kept, np.diff(batch.y_indptr))
-    return Batch(
-        _offsets(np.diff(batch.indptr)[kept]),
-        batch.indices[some],
-        batch.values[some],
-        _offsets(np.diff(batch.y_indptr)[kept]),
-        batch.y_indices[y_some],
-        batch.labelled[kept],
-        np.concatenate([batch.known[:1], batch.known[1:][kept]]),
-    )
-
-
-def _offsets(lengths: OffsetArray) -> OffsetArray:
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])

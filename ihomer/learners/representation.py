@@ -9,6 +9,7 @@ dense rows are for; so it does not depend on how a stream is cut into batches.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -23,6 +24,7 @@ from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.partition.keeper import Names
 from ihomer.learners.postings import PostingLearner, Ranked
 from ihomer.learners.recent import RecentEvents
+from ihomer.vocabulary import ranks_of
 
 # Numbers of labels from which on recent events are kept, and posting lists learn beside dense rows,
 # to take over when they are as good; past the last they do so whatever they are worth, because
@@ -144,7 +146,7 @@ class Representation:
             if segment.changes and len(segment):
                 self._follow(segment, len(segment))
             start = stop
-        return _answer(batch, events, parts, names)
+        return _answer(batch, events, parts, self._engine.name)
 
     def _stop(self, batch: Batch, learned: OffsetArray, start: int, before: int) -> int:
         """Where the next segment ends; at its start: there are too many labels for dense rows."""
@@ -263,7 +265,7 @@ def _f1(both: Counts, chosen: Counts, size: Counts) -> FloatArray:
 
 
 def _answer(
-    batch: Batch, events: OffsetArray, parts: list[_Dense | Ranked], names: Names
+    batch: Batch, events: OffsetArray, parts: list[_Dense | Ranked], name: Callable[[int], str]
 ) -> Answer:
     """All parts as one: dense if all are."""
     dense = [part for part in parts if isinstance(part, _Dense)]
@@ -287,7 +289,7 @@ def _answer(
         np.concatenate([part.scores for part in ranked]),
         np.concatenate([part.on for part in ranked]),
     )
-    _order_ties(whole, names)
+    _order_ties(whole, name)
     reserve = np.concatenate(
         [part.reserve if isinstance(part, _Dense) else _least(part) for part in parts]
     )
@@ -313,18 +315,16 @@ def _least(part: Ranked) -> FloatArray:
     return least / 2.0
 
 
-def _order_ties(ranked: Ranked, names: Names) -> None:
+def _order_ties(ranked: Ranked, name: Callable[[int], str]) -> None:
     """Put candidates of equal score into the order of their names."""
     row = np.repeat(np.arange(len(ranked.indptr) - 1), np.diff(ranked.indptr))
-    tied = (ranked.scores[1:] == ranked.scores[:-1]) & (row[1:] == row[:-1])
-    if not tied.any():
+    same = (ranked.scores[1:] == ranked.scores[:-1]) & (row[1:] == row[:-1])
+    if not same.any():
         return
-    known = names()
-    # Each run of ties, from its first candidate to its last.
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], tied, [False]]).astype(np.int8)))
-    for first, last in edges.reshape(-1, 2).tolist():
-        run = slice(first, last + 1)
-        labels, on = ranked.labels[run].tolist(), ranked.on[run].tolist()
-        order = sorted(range(len(labels)), key=lambda i: known[labels[i]])
-        ranked.labels[run] = [labels[i] for i in order]
-        ranked.on[run] = [on[i] for i in order]
+    after, before = np.append(False, same), np.append(same, False)
+    tied = np.flatnonzero(after | before)
+    run = np.cumsum(~after)[tied]
+    labels, place = np.unique(ranked.labels[tied], return_inverse=True)
+    ranks = ranks_of([name(label) for label in labels.tolist()])
+    order = tied[np.lexsort((ranks[place], run))]
+    ranked.labels[tied], ranked.on[tied] = ranked.labels[order], ranked.on[order]

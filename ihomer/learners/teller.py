@@ -48,10 +48,13 @@ class Teller:
         model
             Before it is regrouped.
         """
+        serving = model.grove.serving
         found = model.grove.take_alternates()
-        for labels, planted, switched in found:
+        for cluster, (planted, switched) in zip(serving, found, strict=True):
+            if not planted and not switched:
+                continue
             # Those of a learner of all labels are no cluster's.
-            of = labels if len(found) > 1 else ()
+            of = tuple(cluster.members.tolist()) if len(serving) > 1 else ()
             if planted:
                 action = f"alternate subtrees planted: {planted}"
                 self._log.add(LearnerEvent(learned, Kind.ALARM, Level.TREE, action, labels=of))
@@ -66,7 +69,7 @@ class Teller:
         alarm: Alarm | PriorsAlarm,
         action: str = "",
         place: int | None = None,
-        labels: Sequence[int] = (),
+        labels: tuple[int, ...] | tuple[str, ...] = (),
     ) -> None:
         """Tell of an alarm; `place` is a cluster's among the present ones, 0 the nursery's.
 
@@ -80,7 +83,7 @@ class Teller:
                 level,
                 action,
                 number,
-                tuple(labels),
+                labels,
                 alarm.change,
                 alarm.bound,
             )

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import orjson
 
 from ihomer.connectors.base import Message, Record, Sink
@@ -68,6 +69,50 @@ class Chronicle:
         self._listener = listener
         self._written = False  # since the last flush
         self._latest: deque[_Processed] = deque()  # the latest batches
+
+    def go_on(self, learner: IHomer, places: Mapping[str, Any] | None = None) -> None:
+        """Tell of `learner` from now on, which has been brought back.
+
+        Parameters
+        ----------
+        learner
+            Takes the place of the one before.
+        places
+            What `places` gave then; None: of what was learned before nothing is known.
+        """
+        self.told = learner.n_events
+        self._learner = learner
+        self._latest.clear()
+        if places is not None and places["before"]:
+            before = np.array(places["before"], dtype=np.int64)
+            records = [
+                Record(None, source, partition, offset, timestamp=timestamp)
+                for source, partition, offset, timestamp in places["records"]
+            ]
+            events = [Event(id_, {}) for id_ in places["ids"]]
+            learned = np.ones(len(before), dtype=np.bool_)
+            self._latest.append(_Processed(records, events, before, learned))
+
+    def places(self) -> dict[str, list[Any]]:
+        """Where the events of the last stride come from, for one that goes on from here.
+
+        Returns
+        -------
+        dict
+            By event: ``before``, the number of events learned before it; ``ids``; ``records``, of
+            which each has source, partition, offset and timestamp.
+        """
+        found: dict[str, list[Any]] = {"before": [], "ids": [], "records": []}
+        for batch in self._latest:
+            learned = batch.labelled & (batch.before >= self._learner.n_learned - STRIDE)
+            for at in np.flatnonzero(learned).tolist():
+                record = batch.records[at]
+                found["before"].append(int(batch.before[at]))
+                found["ids"].append(batch.events[at].id)
+                found["records"].append(
+                    (record.source, record.partition, record.offset, record.timestamp)
+                )
+        return found
 
     def tell(
         self,

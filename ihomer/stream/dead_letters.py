@@ -2,7 +2,8 @@
 
 In: a record and the `MalformedEventError` that refused it. Out: a `Message` with the original
 bytes to a sink, and a count by kind. It is here so that bad input neither stops a stream nor
-disappears. Without a sink nobody has said what to do with bad input, so the first one stops.
+disappears. Without a sink nobody has said what to do with bad input, so the first one stops; with
+one, a share of bad events that is too large stops (`ErrorRate`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import orjson
 from ihomer import __version__
 from ihomer.connectors.base import Headers, Message, Record, Sink
 from ihomer.errors import InputError, MalformedEventError
-from ihomer.instances import Event, Features, Row
+from ihomer.instances import Event, Features, LabelEvent, Row
+from ihomer.stream.error_rate import ErrorRate
 
 MAX_LETTER_BYTES = 900_000
 MAX_REASON_LENGTH = 1_000
@@ -77,7 +79,9 @@ def dead_letter(
         was cut, ``ihomer.errors.truncated.key`` the key's; ``ihomer.errors.truncated.headers``
         is how many original headers were left out.
     """
-    value = _as_json(record.value) if isinstance(record.value, Event) else record.value
+    value = record.value
+    if isinstance(value, Event | LabelEvent):
+        value = event_json(value)
     cuts: list[tuple[str, bytes]] = []
     room = max_bytes
     key = record.key
@@ -121,11 +125,15 @@ class DeadLetters:
         Names a record's place in that error: `place_by_offset` (topics) or `place_by_line`.
     max_bytes
         See `dead_letter`.
+    rate
+        Share of malformed events; None: with its defaults.
 
     Attributes
     ----------
     counts
         Number of malformed events by kind.
+    rate
+        As given; told by whoever reads the events, in their order.
     """
 
     def __init__(
@@ -133,8 +141,11 @@ class DeadLetters:
         sink: Sink | None,
         place: Place = place_by_offset,
         max_bytes: int = MAX_LETTER_BYTES,
+        rate: ErrorRate | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
+        self.rate = ErrorRate() if rate is None else rate
+        self._last = ""
         self._sink = sink
         self._place = place
         self._max_bytes = max_bytes
@@ -154,13 +165,26 @@ class DeadLetters:
         UnavailableError, InputError
             Of the sink.
         """
-        self.counts[fault.kind] += 1
         if self._sink is None:
             raise InputError(
                 f"{self._place(record)}: {_one_line(fault.message)}; set --dead-letters to a topic"
                 " or a file to keep malformed events there and go on"
             ) from fault
+        self.counts[fault.kind] += 1
+        self._last = self._place(record)
         self._sink.write([dead_letter(record, fault, __version__, self._max_bytes)])
+
+    def halt(self) -> InputError | None:
+        """Why nothing more should be read, if the share was too large since the last call."""
+        if not self.rate.forgive():
+            return None
+        kind, count = max(self.counts.items(), key=lambda item: (item[1], item[0]))
+        return InputError(
+            f"{self._last}: {self.rate.share:.4g} of about the last {self.rate.window:,} events are"
+            f" malformed (most often {kind}, {count:,} so far), accepted: at most"
+            f" {self.rate.max_rate:g} (errors_max_rate); the source seems to be a wrong one. All"
+            " that was read is answered and kept; ihomer dead-letters show tells what came"
+        )
 
     def flush(self) -> None:
         """Return when every dead letter is acknowledged; raises as the sink's `flush`."""
@@ -187,9 +211,11 @@ def _utf_8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _as_json(event: Event) -> bytes:
-    """An event that a source built, in the form of the event schema as far as it fits."""
-    body: dict[str, Any] = {"id": _plain(event.id), "x": _plain(_members(event.x))}
+def event_json(event: Event | LabelEvent) -> bytes:
+    """An event or late labels, in the form of their schemas as far as it fits."""
+    body: dict[str, Any] = {"id": _plain(event.id)}
+    if isinstance(event, Event):
+        body["x"] = _plain(_members(event.x))
     if event.on is not None and event.off:
         body["y"] = _plain(dict.fromkeys(event.off, False) | dict.fromkeys(event.on, True))
     elif event.on is not None:

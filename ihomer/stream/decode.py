@@ -1,9 +1,9 @@
 """Records to events: parses and checks one JSON object per record, fast.
 
-In: a `Record` with raw bytes. Out: an `Event`, or a `MalformedEventError` whose one line names
-the field, what was found and what is accepted. It is here, and not a JSON Schema library, because
-it runs for every event of a stream; ``schemas/event.schema.json`` states the same rules for
-others, and a test keeps the two equal.
+In: a `Record` with raw bytes. Out: an `Event`, or a `LabelEvent` where labels may come late, or a
+`MalformedEventError` whose one line names the field, what was found and what is accepted. It is
+here, and not a JSON Schema library, because it runs for every event of a stream;
+``schemas/event.schema.json`` states the same rules for others, and a test keeps the two equal.
 
 An event is one JSON object (UTF-8, no byte order mark, nothing after it)::
 
@@ -25,6 +25,9 @@ field   accepted
         the years 1 to 9999; optional
 ======  ==========================================================================================
 
+Where labels may come late (`Decoder.decode_any`), an object with ``id`` and ``y`` and without ``x``
+holds the labels of the event of that id (``schemas/late-labels.schema.json``).
+
 Other fields are ignored, unless `strict`. Of a name that stands twice in an object the last value
 counts, as in every common JSON parser. NaN, Infinity and numbers too large for a float are not
 JSON here. Four rules cannot be said in JSON Schema: the calendar, the length of an array against
@@ -45,7 +48,7 @@ import orjson
 
 from ihomer.connectors.base import Record
 from ihomer.errors import MalformedEventError, UsageError
-from ihomer.instances import Event, EventId, Features, Row
+from ihomer.instances import Event, EventId, Features, LabelEvent, Row
 
 MAX_EVENT_BYTES = 1_000_000
 MAX_ID_LENGTH = 1_024
@@ -76,6 +79,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "id-type": Kind("schema", "id is neither a string nor an integer"),
         "id-length": Kind("schema", "id is an empty or too long string"),
         "id-range": Kind("schema", "id is no 64-bit integer"),
+        "id-missing": Kind("schema", "labels that come late have no id"),
         "id-precision": Kind("schema", "id is a float beyond 2**53 and may have been rounded"),
         "x-missing": Kind("schema", "there is no x"),
         "x-type": Kind("schema", "x is neither an object nor an array"),
@@ -208,10 +212,20 @@ class Decoder:
         MalformedEventError
             The record has a `fault`, or its value breaks a rule; `kind` is a key of `KINDS`.
         """
+        found = self._decode(record, late=False)
+        if isinstance(found, LabelEvent):
+            raise _without_features(late=False)
+        return found
+
+    def decode_any(self, record: Record) -> Event | LabelEvent:
+        """The event in `record`, or labels that come apart from their event; raises as `decode`."""
+        return self._decode(record, late=True)
+
+    def _decode(self, record: Record, *, late: bool) -> Event | LabelEvent:
         if record.fault is not None:
             raise record.fault
         value = record.value
-        if isinstance(value, Event):
+        if isinstance(value, Event | LabelEvent):
             return value
         if value is None:
             raise _fault("tombstone", "event: found no value (a tombstone), accepted: JSON")
@@ -235,6 +249,8 @@ class Decoder:
                 f"{_shown_name(name)}: an unknown field, accepted: id, x, y, ts (strict is set)",
             )
         event_id = data.get("id", _ABSENT)
+        if late and "x" not in data:
+            return _labels_only(event_id, data)
         event_id = self._default_id(record) if event_id is _ABSENT else _checked_id(event_id)
         x = self._features(data.get("x", _ABSENT))
         on, off = _labels(data.get("y"))
@@ -280,7 +296,7 @@ class Decoder:
             _check_values("x of ", zip(names, x, strict=True))
             return dict(zip(names, x, strict=True))
         if x is _ABSENT:
-            raise _fault("x-missing", f"x: not found, accepted: {_x_accepted()}")
+            raise _without_features(late=False)
         raise _fault("x-type", f"x: found {found(x)}, accepted: {_x_accepted()}")
 
 
@@ -327,6 +343,26 @@ def _unparsable(value: bytes, error: orjson.JSONDecodeError) -> MalformedEventEr
     number = text.startswith(("NaN", "Infinity"), error.pos)
     advice = " (NaN and Infinity are no JSON; null = missing)" if number else ""
     return _fault("not-json", f"event: not JSON, {error}; accepted: one JSON object{advice}")
+
+
+def _labels_only(event_id: Any, data: Mapping[str, Any]) -> LabelEvent:
+    """Labels without features."""
+    on, off = _labels(data.get("y"))
+    if on is None:
+        raise _without_features(late=True)
+    if event_id is _ABSENT:
+        raise _fault(
+            "id-missing",
+            "id: not found beside y without x, accepted: the id of the event whose labels these"
+            f" are, {_ID_ACCEPTED}",
+        )
+    ts = data.get("ts", _ABSENT)
+    return LabelEvent(_checked_id(event_id), on, off, None if ts is _ABSENT else _checked_ts(ts))
+
+
+def _without_features(*, late: bool) -> MalformedEventError:
+    also = "; or id and y, for labels that come late" if late else ""
+    return _fault("x-missing", f"x: not found, accepted: {_x_accepted()}{also}")
 
 
 def _x_accepted() -> str:

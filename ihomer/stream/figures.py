@@ -18,6 +18,50 @@ from ihomer.stream import tally as t
 from ihomer.stream.reliability import calibration_error
 
 
+class Summary:
+    """What figures need of labels that are counted no more, of all of them together.
+
+    Parameters
+    ----------
+    cuts
+        Number of the tally's cuts.
+
+    Attributes
+    ----------
+    labels, ever
+        How many they are, and how many of them have been true.
+    counts
+        Sums of their true positives, false positives and false negatives.
+    within
+        Of each cut, how many of those that have been true have been within it.
+    shares
+        float64 (3, 2): sums of their F1, precision and recall, and their corrections.
+    """
+
+    def __init__(self, cuts: int) -> None:
+        self.labels = self.ever = 0
+        self.counts = [0] * t.KINDS
+        self.within = [0] * cuts
+        self.shares = np.zeros((3, 2))  # and what the additions lose
+
+    def add(self, counts: Sequence[int], reached: int) -> None:
+        """Add a label with its counts and the first cut that it has been within."""
+        hits, wrong, missed = counts
+        self.labels += 1
+        self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
+        if hits + missed:
+            self.ever += 1
+            for i in range(reached, len(self.within)):
+                self.within[i] += 1
+        parts = ((2 * hits, 2 * hits + wrong + missed), (hits, hits + wrong), (hits, hits + missed))
+        values = np.array([part / whole if part else 0.0 for part, whole in parts])
+        before = self.shares[:, 0].copy()
+        after = before + values
+        taken = after - before
+        self.shares[:, 1] += (before - (after - taken)) + (values - taken)  # Knuth's two-sum
+        self.shares[:, 0] = after
+
+
 class Totals(NamedTuple):
     """Counts and sums over some events, whichever they are; c cuts of which K is the largest.
 
@@ -34,6 +78,8 @@ class Totals(NamedTuple):
         int32 (m,), of the same labels: first cut that each has been within when true; c = none.
     by_positives, unscored_top
         See `Tally`.
+    others
+        Labels that are in none of the arrays; None: there are none.
     """
 
     events: int
@@ -48,6 +94,7 @@ class Totals(NamedTuple):
     reached: IntArray
     by_positives: OffsetArray
     unscored_top: OffsetArray
+    others: Summary | None = None
 
 
 def total_of_all(tally: t.Tally) -> Totals:
@@ -127,9 +174,11 @@ def figures(
     hits = totals.labels[:, t.TRUE_POSITIVE]
     predicted = hits + totals.labels[:, t.FALSE_POSITIVE]
     positives = hits + totals.labels[:, t.FALSE_NEGATIVE]
-    true_positives, n_predicted, n_positives = (
-        int(column.sum()) for column in (hits, predicted, positives)
-    )
+    others = totals.others or Summary(len(cuts))
+    counts = totals.labels.sum(axis=0) + others.counts
+    true_positives, false_positives, false_negatives = counts.tolist()
+    n_predicted, n_positives = true_positives + false_positives, true_positives + false_negatives
+    shares = others.shares.sum(axis=1).tolist()
     misses = n_predicted + n_positives - 2 * true_positives
     gaps = sums[t.FIRST_GAP : t.FIRST_CUT]
     all_of, likely_ones = calibration_error(gaps, totals.pairs, totals.likely)
@@ -139,11 +188,11 @@ def figures(
         "subset_accuracy": _mean(totals.exact, events),
         "hamming_loss": _mean(misses, events * n_labels),
         "micro_f1": _ratio(2 * true_positives, n_predicted + n_positives),
-        "macro_f1": _macro(2 * hits, predicted + positives, n_labels),
+        "macro_f1": _macro(2 * hits, predicted + positives, n_labels, shares[0]),
         "micro_precision": _ratio(true_positives, n_predicted),
         "micro_recall": _ratio(true_positives, n_positives),
-        "macro_precision": _macro(hits, predicted, n_labels),
-        "macro_recall": _macro(hits, positives, n_labels),
+        "macro_precision": _macro(hits, predicted, n_labels, shares[1]),
+        "macro_recall": _macro(hits, positives, n_labels, shares[2]),
         "example_f1": _mean(sums[t.EXAMPLE_F1], events),
         "example_precision": _mean(sums[t.EXAMPLE_PRECISION], events),
         "example_recall": _mean(sums[t.EXAMPLE_RECALL], events),
@@ -198,11 +247,15 @@ def _figures_at(
     found = of_rank[ranking.WEIGHT_FOUND * n_cuts + i] + math.fsum(weight)
     ever = totals.labels[:, t.TRUE_POSITIVE] + totals.labels[:, t.FALSE_NEGATIVE] > 0
     right = ever if n_labels <= k else ever & (totals.reached <= i)
+    n_right, n_ever = int(np.count_nonzero(right)), int(np.count_nonzero(ever))
+    if totals.others is not None:
+        n_ever += totals.others.ever
+        n_right += totals.others.ever if n_labels <= k else totals.others.within[i]
     return _AtK(
         _mean(of_rank[ranking.PRECISION * n_cuts + i] + math.fsum(precision), ranked),
         _mean(of_rank[ranking.GAIN * n_cuts + i] + math.fsum(gain), ranked),
         _mean(found, of_rank[ranking.WEIGHT_BEST * n_cuts + i]),
-        _mean(int(np.count_nonzero(right)), int(np.count_nonzero(ever))),
+        _mean(n_right, n_ever),
     )
 
 
@@ -228,8 +281,11 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
-def _macro(part: OffsetArray, whole: OffsetArray, n_labels: int) -> float:
-    """Mean of part / whole over the labels, 0 where there is nothing to divide by."""
+def _macro(part: OffsetArray, whole: OffsetArray, n_labels: int, others: float) -> float:
+    """Mean of part / whole over the labels, 0 where there is nothing to divide by.
+
+    `others` is the sum over labels that are not in the arrays.
+    """
     some = whole > 0
     # A correctly rounded sum does not change with the zeros of labels that never occurred.
-    return _mean(math.fsum((part[some] / whole[some]).tolist()), n_labels)
+    return _mean(math.fsum([*(part[some] / whole[some]).tolist(), others]), n_labels)

@@ -98,12 +98,12 @@ class Measures:
     probabilities); and ``cardinality``, the mean number of true labels. A mean over nothing at all
     (no event, no label) is NaN.
 
-    Memory: per label 28 bytes, vanished ones included (see `Vanished`); per number of true labels
-    of an event 16 bytes; per event of the window its counts and figures and 8 bytes for each label
-    that is predicted or true. It does not grow with the stream. Label counts are integers and the
-    fractional sums are compensated, so nothing drifts, and no figure depends on how the stream was
-    cut into batches. Time: per event what its scores and true labels take, be the labels as many
-    as they may.
+    Memory: per label 28 bytes, and some more for the last that vanished (see `Vanished`); per
+    number of true labels of an event 16 bytes; per event of the window its counts and figures and
+    8 bytes for each label that is predicted or true. It does not grow with the stream. Label counts
+    are integers and the fractional sums are compensated, so nothing drifts, and no figure depends
+    on how the stream was cut into batches. Time: per event what its scores and true labels take, be
+    the labels as many as they may.
 
     Parameters
     ----------
@@ -344,6 +344,7 @@ class Measures:
             totals = totals._replace(
                 labels=np.concatenate([totals.labels, labels]),
                 reached=np.concatenate([totals.reached, reached]),
+                others=self._vanished.summary,
             )
         return self._figures(totals, n_labels)
 

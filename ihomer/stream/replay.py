@@ -57,7 +57,8 @@ def replay(
     Raises
     ------
     InputError, UnavailableError
-        Of the source or the sinks, or a malformed event without a place for dead letters.
+        Of the source or the sinks, or a malformed event without a place for dead letters, or too
+        many of them.
     """
     start = time.perf_counter()
     done = 0
@@ -74,9 +75,14 @@ def replay(
         if processor.chronicle is not None:
             processor.chronicle.flush()  # there is little of it, and somebody may be following
         done += len(records)
+        halt = processor.halt()
+        if halt is not None:
+            processor.flush()
+            raise halt
         if every is not None and gained and processor.events % every == 0:
             on_series(processor.events)
         on_progress(done)
+    processor.finish()
     processor.flush()
     return time.perf_counter() - start
 
@@ -126,6 +132,8 @@ def summary(source: Source, processor: Processor, settings: Settings) -> dict[st
         "dead_letters": dict(processor.dead_letters.counts),
         "labels_dropped": encoder.labels.dropped,
     }
+    if processor.late is not None:
+        figures["late_labels"] = processor.late.figures()
     if isinstance(learner, IHomer):
         figures["model"] = {
             "bytes": learner.memory_bytes,

@@ -39,6 +39,22 @@ _SHOWN_OF_MANY = {
     "coverage_at_5": "labels ever right at 5",
 }
 _MANY = 100
+# Of late labels, where there are any.
+_SHOWN_OF_LATE = {
+    "at_once": "with labels at once",
+    "early": "joined with labels that came first",
+    "waiting": "still waiting",
+    "dropped": "dropped",
+    "negative": "taken as negative",
+    "handed_over": "handed over",
+    "crowded_out": "of these because there was no room",
+    "repeated": "repeated",
+    "twice": "label sets came twice",
+    "too_late": "too late",
+    "held": "held without an event",
+    "unmatched": "without an event in time",
+    "refused": "refused",
+}
 _LESS_IS_BETTER = {
     "hamming_loss",
     "one_error",
@@ -88,6 +104,11 @@ def print_report(figures: dict[str, Any], console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    late = figures.get("late_labels")
+    if late:
+        parts = [f"{late[key]:,} {text}" for key, text in _SHOWN_OF_LATE.items() if late[key]]
+        joined = f"late labels: {late['joined']:,} events joined"
+        console.print(", ".join([joined, *parts]), highlight=False, soft_wrap=True)
     bad = figures["dead_letters"]
     if bad:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(bad.items()))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from ihomer.connectors.base import Message, Record
 from ihomer.connectors.kafka import KafkaSink, KafkaSource
@@ -12,6 +16,31 @@ from tools.broker import Broker
 PATIENCE_S = 300.0
 NewTopic = Callable[..., str]
 Opened = Callable[..., KafkaSource]
+
+
+def start_ihomer(
+    arguments: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """``ihomer`` as a process in `folder`, with what it writes in `log`.
+
+    It has a session of its own, as a service has it: what ends the tests does not end it halfway.
+    Of the settings of whoever runs the tests it has none but the place of the compiled kernels.
+    """
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("IHOMER_") or name == "IHOMER_CACHE_DIR"
+    }
+    with log.open("wb") as stream:
+        return subprocess.Popen(
+            [Path(sys.executable).with_name("ihomer"), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**inherited, **(environment or {})},
+            start_new_session=True,
+        )
 
 
 def uri(broker: Broker, topic: str, query: str = "") -> str:

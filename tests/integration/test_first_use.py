@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,17 +38,40 @@ SOURCES = (
 )
 
 
+@pytest.fixture
+def stranger(tmp_path: Path) -> Iterator[tuple[dict[str, str], Path, tuple[str, ...]]]:
+    """Environment, folder for kernels and command of somebody who has compiled nothing yet.
+
+    Root becomes another user, who has no home: that is asked of a first use, too, and compiling
+    everything twice would show nothing more.
+    """
+    before = as_nobody()
+    if before is None:
+        yield {"IHOMER_CACHE_DIR": str(tmp_path)}, tmp_path, ()
+        return
+    shared = Path("/tmp/ihomer-first-use-of-nobody")  # noqa: S108 - pytest's folders are root's
+    shutil.rmtree(shared, ignore_errors=True)
+    shared.mkdir(mode=0o777)
+    shared.chmod(0o777)
+    try:
+        yield {"TMPDIR": str(shared), "HOME": "/nonexistent"}, shared, before
+        (folder,) = shared.glob("ihomer-*")
+        assert folder.stat().st_uid == NOBODY
+    finally:
+        shutil.rmtree(shared)
+
+
 def test_the_first_warm_up_compiles_everything_and_later_ones_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stranger: tuple[dict[str, str], Path, tuple[str, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environment = {"IHOMER_CACHE_DIR": str(tmp_path)}
+    environment, folder, before = stranger
     seconds = []
     compiled: dict[str, int] = {}
     for _ in range(2):
         start = time.perf_counter()
-        imported, warm = map(float, python(WARM_UP, environment)[-1].split())
+        imported, warm = map(float, python(WARM_UP, environment, before)[-1].split())
         seconds.append((imported, warm, time.perf_counter() - start))
-        again = kernels(tmp_path)
+        again = kernels(folder)
         assert not compiled or again == compiled
         compiled = again
     assert compiled
@@ -58,26 +82,7 @@ def test_the_first_warm_up_compiles_everything_and_later_ones_nothing(
                 f" process {whole:.1f} s, {len(compiled)} files"
             )
     for source in SOURCES:
-        lines = python(REPLAY.replace("SOURCE", repr(source)), environment)
+        lines = python(REPLAY.replace("SOURCE", repr(source)), environment, before)
         assert json.loads("".join(lines))["events"] == 3000
-        missed = sorted(set(kernels(tmp_path)) - set(compiled))
+        missed = sorted(set(kernels(folder)) - set(compiled))
         assert missed == [], f"{source} compiled what the warm-up had left out"
-
-
-@pytest.mark.skipif(as_nobody() is None, reason="only root becomes somebody else")
-def test_another_user_with_no_home_warms_up_and_replays() -> None:
-    shared = Path("/tmp/ihomer-first-use-of-nobody")  # noqa: S108 - pytest's folders are root's
-    shutil.rmtree(shared, ignore_errors=True)
-    shared.mkdir(mode=0o777)
-    shared.chmod(0o777)
-    try:
-        environment = {"TMPDIR": str(shared), "HOME": "/nonexistent"}
-        python(WARM_UP, environment, as_nobody() or ())
-        (folder,) = shared.glob("ihomer-*")
-        assert folder.stat().st_uid == NOBODY
-        compiled = kernels(shared)
-        lines = python(REPLAY.replace("SOURCE", repr(SOURCES[0])), environment, as_nobody() or ())
-        assert json.loads("".join(lines))["events"] == 3000
-        assert kernels(shared) == compiled
-    finally:
-        shutil.rmtree(shared)

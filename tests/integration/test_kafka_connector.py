@@ -193,7 +193,7 @@ def test_the_end_of_a_transaction_is_no_event_that_can_be_lost(
     assert [r.offset for r in read(source, 4)] == [0, 1, 6, 7]  # 3 to 4: aborted; 2, 5, 8: ends
     poll_until(source, lambda: source.position()["offsets"]["0"] == 9)
     source.commit(source.position())
-    assert source.lag() == {0: 0}
+    assert source.lag() == {(topic, 0): 0}
     source.close()
     with broker.admin() as admin:
         admin.delete_records({TopicPartition(topic, 0): 9})

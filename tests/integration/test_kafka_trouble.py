@@ -144,7 +144,7 @@ def test_a_topic_that_is_made_anew_while_it_is_read_is_an_error(
     produce(broker, topic, numbers(0, 20))
     # The client asks for metadata every 30 s; the test does not wait for that.
     source._network.cluster.request_update()
-    with pytest.raises(InputError, match=f"{topic}.*(made anew|wants offset)"):
+    with pytest.raises(InputError, match=f"{topic}.*made anew"):
         poll_until(source, lambda: False)
 
 
@@ -185,9 +185,15 @@ def test_what_the_broker_refuses_is_told(broker: Broker, new_topic: NewTopic) ->
     with broker.admin() as admin:
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "500"})
         admin.alter_configs([resource])
-    sink.write([Message(b"x" * 900)])
+
+    def write() -> None:
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:  # the broker takes a new limit to heart in its own time
+            sink.write([Message(b"x" * 900)])
+            sink.flush()
+
     with pytest.raises(UnavailableError, match=rf"{topic}: 1 of 1 messages .*SizeTooLarge"):
-        sink.flush()
+        write()
     sink.close()
 
 

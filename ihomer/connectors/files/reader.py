@@ -262,7 +262,11 @@ class LineReader:
         before = b"\n"
         if 0 < byte <= size:
             file.seek(byte - 1)
-            before = file.read(1)
+            around = file.read(3)
+            before = around[:1]
+            if before != b"\n" and around[1:].removeprefix(b"\r")[:1] == b"\n":
+                # What was a last line without line end has been ended since.
+                before, byte = b"\n", byte + (around.index(b"\n"))
         # A last line without line end leaves the position at the end of the file, and nowhere else.
         if byte > size or (before != b"\n" and byte != size):
             raise InputError(

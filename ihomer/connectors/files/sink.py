@@ -5,7 +5,8 @@ letters can be kept, read and replayed without a broker.
 
 A message that has no JSON of its own is written inside an envelope, one object a line: ``value``
 and ``key`` (base64 or null), ``headers`` (object of text; of equal names the last),
-``timestamp`` (epoch milliseconds or null).
+``timestamp`` (epoch milliseconds or null). Where that object cannot say what the headers were,
+because a name stands twice or bytes are no UTF-8, ``header_bytes`` is a list of [name, base64].
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -115,6 +117,24 @@ class FileSink(Sink):
         if self._append:
             self._sync()
 
+    def queued(self) -> tuple[int, int]:
+        """See `Sink.queued`; what the file system has is not counted."""
+        return len(self._lines), self._bytes
+
+    def length(self) -> int:
+        """Bytes of a plain file, with those that have not been handed over yet."""
+        self._check()
+        return os.fstat(self._descriptor or 0).st_size + self._bytes
+
+    def cut(self, length: int) -> None:
+        """Cut a plain file, of which all has been flushed, to a `length` that it had."""
+        self._check()
+        try:
+            os.ftruncate(self._descriptor or 0, length)
+        except OSError as error:
+            raise self._failed(error) from None
+        self._sync()
+
     def close(self) -> None:
         """See `Sink.close`; after a failure it only lets go."""
         if self._closed:
@@ -189,18 +209,19 @@ def _plain(message: Message) -> bytes:
 
 
 def _enveloped(message: Message) -> bytes:
-    return orjson.dumps(
-        {
-            "value": _base64(message.value),
-            "key": _base64(message.key),
-            # Headers are text by convention only; other bytes stay recognisable.
-            "headers": {
-                name: content.decode("utf-8", "backslashreplace")
-                for name, content in message.headers
-            },
-            "timestamp": message.timestamp,
-        }
-    )
+    # Headers are text by convention only; other bytes stay recognisable.
+    headers = {
+        name: content.decode("utf-8", "backslashreplace") for name, content in message.headers
+    }
+    body: dict[str, Any] = {
+        "value": _base64(message.value),
+        "key": _base64(message.key),
+        "headers": headers,
+        "timestamp": message.timestamp,
+    }
+    if tuple((name, text.encode()) for name, text in headers.items()) != message.headers:
+        body["header_bytes"] = [(name, _base64(content)) for name, content in message.headers]
+    return orjson.dumps(body)
 
 
 def _base64(data: bytes | None) -> str | None:

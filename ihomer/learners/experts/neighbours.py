@@ -233,7 +233,7 @@ def _empty(sizes: _Sizes) -> NeighbourState:
         dense_columns=np.full(dense, -1, dtype=np.int32),
         sketch=np.zeros((2, SKETCH)),
         on=np.zeros(labels),
-        age=_AGE,
+        age=_AGE.copy(),  # what two states share would be two things in one that was restored
         law=law,
         progress=np.zeros(6, dtype=np.int64),
         mass=np.zeros(labels),

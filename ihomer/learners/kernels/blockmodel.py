@@ -146,6 +146,53 @@ def block_score(blocks: Blocks, total: float, n: int) -> float:
 
 
 @kernel
+def gather_links(
+    graph: Graph, block: OffsetArray, i: int, link: FloatArray, met: OffsetArray
+) -> int:
+    """Weights between node `i` and each block.
+
+    Parameters
+    ----------
+    graph, block, i
+        See `move_nodes`.
+    link
+        float64 (n,), all 0: weights are added by block.
+    met
+        int64 (n,): the blocks that have one are written from the start.
+
+    Returns
+    -------
+    int
+        How many there are.
+    """
+    count = 0
+    for e in range(graph.indptr[i], graph.indptr[i + 1]):
+        b = block[graph.indices[e]]
+        if link[b] == 0.0:
+            met[count] = b
+            count += 1
+        link[b] += graph.weights[e]
+    return count
+
+
+@kernel
+def nodes_by_block(block: OffsetArray, count: int) -> tuple[OffsetArray, OffsetArray]:
+    """Where each of `count` blocks begins in the list of nodes by block, and that list."""
+    n = block.shape[0]
+    first = np.zeros(count + 1, dtype=np.int64)
+    for i in range(n):
+        first[block[i] + 1] += 1
+    for b in range(count):
+        first[b + 1] += first[b]
+    members = np.empty(n, dtype=np.int64)
+    at = first[:count].copy()
+    for i in range(n):
+        members[at[block[i]]] = i
+        at[block[i]] += 1
+    return first, members
+
+
+@kernel
 def move_nodes(
     graph: Graph,
     block: OffsetArray,
@@ -187,7 +234,6 @@ def move_nodes(
     blocks = block_sums(graph, block)
     inside, degrees, sizes, totals = blocks.inside, blocks.degrees, blocks.sizes, blocks.totals
     pairs, scale = blocks.pairs, blocks.totals[_SCALE]
-    indptr, indices, weights = graph.indptr, graph.indices, graph.weights
     price = 0.5 * math.log(max(1.0, 0.5 * total))
     link = np.zeros(n)
     met = np.empty(n, dtype=np.int64)
@@ -206,13 +252,7 @@ def move_nodes(
             a = block[i]
             if forced and sizes[a] >= smallest:
                 continue
-            count = 0
-            for e in range(indptr[i], indptr[i + 1]):
-                b = block[indices[e]]
-                if link[b] == 0.0:
-                    met[count] = b
-                    count += 1
-                link[b] += weights[e]
+            count = gather_links(graph, block, i, link, met)
             k = graph.degrees[i]
             # Without i its block is:
             in_a, k_a, n_a = inside[a] - link[a], degrees[a] - k, sizes[a] - 1
@@ -270,17 +310,7 @@ def _merge_once(graph: Graph, block: OffsetArray, total: float, largest: int) ->
     pairs, scale = blocks.pairs, blocks.totals[_SCALE]
     indptr, indices, weights = graph.indptr, graph.indices, graph.weights
     price = 0.5 * math.log(max(1.0, 0.5 * total))
-    # Nodes by block, in order.
-    first = np.zeros(n + 1, dtype=np.int64)
-    for i in range(n):
-        first[block[i] + 1] += 1
-    for b in range(n):
-        first[b + 1] += first[b]
-    members = np.empty(n, dtype=np.int64)
-    at = first[:n].copy()
-    for i in range(n):
-        members[at[block[i]]] = i
-        at[block[i]] += 1
+    first, members = nodes_by_block(block, n)
     room = indices.shape[0] // 2
     one, other = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
     # Weight between the two, their own terms' gain, the gain in all.

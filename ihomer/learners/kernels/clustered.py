@@ -76,6 +76,7 @@ def cluster_rows(
     on
         bool (n, labels), all False: the decisions are written here.
     """
+    cluster_of, first, arena = state.cluster_of, state.first, state.arena
     n = labelled.shape[0]
     width = int(known[n])
     clusters = state.active.shape[0]
@@ -112,7 +113,7 @@ def cluster_rows(
         for c in range(labels):
             if scores[t, c] >= NOTICEABLE:
                 mass += scores[t, c]
-                b = state.cluster_of[c]
+                b = cluster_of[c]
                 if b == ALONE:
                     items[many] = -1 - c
                     many += 1
@@ -140,7 +141,7 @@ def cluster_rows(
                 continue
             seen[item] = False
             fitted = 0
-            for k in range(state.first[item], state.first[item + 1]):
+            for k in range(first[item], first[item + 1]):
                 c = state.members[k]
                 if c < labels and scores[t, c] >= NOTICEABLE:
                     if fitted == LIVE:
@@ -162,7 +163,7 @@ def cluster_rows(
                 bond[q] = max(lowest, state.bond[s])
                 says[q], held[q], size[q] = 0.0, 0.0, state.size[s]
                 for k in range(state.start[s], state.start[s] + state.size[s]):
-                    c = state.arena[k]
+                    c = arena[k]
                     if c >= labels:
                         says[q] -= 100.0  # not known yet: it cannot be on
                     elif place[c] >= 0:
@@ -225,7 +226,7 @@ def cluster_rows(
                         if size[q] == found:
                             same = True
                             for k in range(found):
-                                same &= state.arena[state.start[s] + k] == part[k]
+                                same &= arena[state.start[s] + k] == part[k]
                             if same:
                                 true_bond = bond[q]
                 slope = min(5.0, max(-5.0, expected - true_bond))
@@ -248,18 +249,18 @@ def cluster_rows(
             else:
                 s = state.top[items[i], picked[i, chosen] - 1]
                 for k in range(state.start[s], state.start[s] + state.size[s]):
-                    if state.arena[k] < labels:
-                        on[t, state.arena[k]] = True
+                    if arena[k] < labels:
+                        on[t, arena[k]] = True
         if not labelled[t]:
             continue
         start, stop = y_indptr[t], y_indptr[t + 1]
         active, foreseen = 0, True
         for k in range(start, stop):
             foreseen &= y_indices[k] < labels and scores[t, y_indices[k]] >= NOTICEABLE
-            b = state.cluster_of[y_indices[k]]
+            b = cluster_of[y_indices[k]]
             again = False
             for j in range(start, k):
-                again |= b != ALONE and state.cluster_of[y_indices[j]] == b
+                again |= b != ALONE and cluster_of[y_indices[j]] == b
             if not again:
                 active += 1
                 if b != ALONE:

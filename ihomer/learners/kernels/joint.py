@@ -137,46 +137,48 @@ def _recent(state: JointState, number: int, now: int) -> float:
 @kernel
 def _count_set(state: JointState, labels: IntArray, start: int, stop: int, now: int) -> None:
     """Add one event to a label set's counts, and keep `top` in order."""
+    sizes, counts, recent = state.sizes, state.counts, state.recent
+    stamp, rank, top = state.stamp, state.rank, state.top
     h = hash_labels(labels, start, stop)
     found = find_set(state, labels, start, stop, h)
     if found < 0:
         slot = -found - 1
-        found = state.sizes[0]
-        state.sizes[0] += 1
+        found = sizes[0]
+        sizes[0] += 1
         state.slots[slot] = found
         state.hashes[found] = h
-        state.start[found] = state.sizes[1]
+        state.start[found] = sizes[1]
         state.size[found] = stop - start
         for k in range(start, stop):
-            state.arena[state.sizes[1]] = labels[k]
-            state.sizes[1] += 1
-        state.counts[found] = 0.0
-        state.recent[found] = 0.0
-        state.stamp[found] = now
-        state.rank[found] = -1
-    state.counts[found] += state.numbers[WEIGHT]
-    state.recent[found] = _recent(state, found, now) + 1.0
-    state.stamp[found] = now
-    place = state.rank[found]
+            state.arena[sizes[1]] = labels[k]
+            sizes[1] += 1
+        counts[found] = 0.0
+        recent[found] = 0.0
+        stamp[found] = now
+        rank[found] = -1
+    counts[found] += state.numbers[WEIGHT]
+    recent[found] = _recent(state, found, now) + 1.0
+    stamp[found] = now
+    place = rank[found]
     if place < 0:
-        filled = state.sizes[2]
+        filled = sizes[2]
         if filled < CANDIDATES:
             place = filled
-            state.sizes[2] += 1
-        elif state.counts[state.top[filled - 1]] < state.counts[found]:
+            sizes[2] += 1
+        elif counts[top[filled - 1]] < counts[found]:
             place = filled - 1
-            state.rank[state.top[place]] = -1
+            rank[top[place]] = -1
         else:
             return
-        state.top[place] = found
-        state.rank[found] = place
-    while place > 0 and state.counts[state.top[place - 1]] < state.counts[found]:
-        other = state.top[place - 1]
-        state.top[place] = other
-        state.rank[other] = place
+        top[place] = found
+        rank[found] = place
+    while place > 0 and counts[top[place - 1]] < counts[found]:
+        other = top[place - 1]
+        top[place] = other
+        rank[other] = place
         place -= 1
-    state.top[place] = found
-    state.rank[found] = place
+    top[place] = found
+    rank[found] = place
 
 
 @kernel
@@ -236,6 +238,8 @@ def joint_rows(
     on
         bool (n, labels), all False: the decisions are written here.
     """
+    sizes, top, arena = state.sizes, state.top, state.arena
+    start, rank, counts = state.start, state.rank, state.counts
     width = max(1, int(known[labelled.shape[0]]))
     # Loops with logarithms and exponentials run over whole vectors: what is left over by a vector
     # would cost as much as several of them.
@@ -260,9 +264,9 @@ def joint_rows(
     tabled = width <= TABLED
     table = np.zeros((width if tabled else 0, CANDIDATES), dtype=np.float32)
     if tabled:
-        for q in range(state.sizes[2]):
-            s = state.top[q]
-            put_members(table, state.arena, state.start[s], state.start[s] + state.size[s], q)
+        for q in range(sizes[2]):
+            s = top[q]
+            put_members(table, arena, start[s], start[s] + state.size[s], q)
     zero = int(np.int64(0))  # a plain 0 as an argument has the callee compiled once more
     numbers = state.numbers
     for t in range(labelled.shape[0]):
@@ -301,31 +305,31 @@ def joint_rows(
             chosen[0] = best
             n_plain = 1
         # Scores of the candidates; the plain set stands behind them unless it is one of them.
-        count = state.sizes[2]
+        count = sizes[2]
         share, alpha = np.float32(numbers[SHARE]), np.float32(numbers[ALPHA])
-        now = state.sizes[3]
+        now = sizes[3]
         found = find_set(state, chosen, zero, n_plain, hash_labels(chosen, zero, n_plain))
-        plain_at = int(state.rank[found]) if found >= 0 else -1
+        plain_at = int(rank[found]) if found >= 0 else -1
         often_weight = np.float32((1.0 - RECENT_SHARE) / max(1e-9, events))
         recent_weight = np.float32(RECENT_SHARE / max(1e-9, numbers[RECENT_TOTAL]))
         if tabled:
             add_members(table, labels, count, evidence, prior, p, gain, value, inside)
         else:
             for q in range(count):
-                s = state.top[q]
+                s = top[q]
                 says, chance, within = _ZERO, _ZERO, _ZERO
-                for k in range(state.start[s], state.start[s] + state.size[s]):
-                    label = state.arena[k]
+                for k in range(start[s], start[s] + state.size[s]):
+                    label = arena[k]
                     if label < labels:
                         says += evidence[label]
                         chance += prior[label]
                         within += p[label]
                 gain[q], inside[q], value[q] = says, within, chance
         for q in range(count):
-            s = state.top[q]
+            s = top[q]
             size[q] = np.float32(state.size[s])
             age[q] = np.float32(now - state.stamp[s])
-            frequent[q] = np.float32(state.counts[s]) * often_weight
+            frequent[q] = np.float32(counts[s]) * often_weight
             lately[q] = np.float32(state.recent[s]) * recent_weight
         rest = np.float32(nothing)
         for q in range((count + VECTOR - 1) // VECTOR * VECTOR):
@@ -363,15 +367,15 @@ def joint_rows(
         level = 3 if posterior > 0.5 else 2 if posterior > 0.25 else 1 if posterior > 0.1 else 0
         differ = joint != plain_at
         # With another choice than the plain one, `joint` is a set of the table.
-        s = state.top[joint] if differ else 0
-        base = state.start[s] if differ else 0
+        s = top[joint] if differ else 0
+        base = start[s] if differ else 0
         stop = base + state.size[s] if differ else 0
         if numbers[HITS] < HOPELESS * numbers[TRIES]:
             _temperate(p, labels, mass, never, on[t])
         elif differ and numbers[JOINT_RIGHT + level] >= numbers[PLAIN_RIGHT + level]:
             for k in range(base, stop):
-                if state.arena[k] < labels:
-                    on[t, state.arena[k]] = True
+                if arena[k] < labels:
+                    on[t, arena[k]] = True
         else:
             for k in range(n_plain):
                 on[t, chosen[k]] = True
@@ -381,7 +385,7 @@ def joint_rows(
         plain_right = _same_sets(chosen, zero, n_plain, y_indices, y_start, y_stop)
         right = plain_right
         if differ:
-            right = _same_sets(state.arena, base, stop, y_indices, y_start, y_stop)
+            right = _same_sets(arena, base, stop, y_indices, y_start, y_stop)
             at = JOINT_RIGHT + level
             numbers[at] = PAIRED_FADING * numbers[at] + (1.0 if right else 0.0)
             at = PLAIN_RIGHT + level
@@ -393,7 +397,7 @@ def joint_rows(
         if events > 0.0:
             responsible = 0.0
             if found >= 0:
-                often = state.counts[found] * often_weight
+                often = counts[found] * often_weight
                 often += _recent(state, found, now) * recent_weight
                 b = nothing
                 for k in range(y_start, y_stop):
@@ -404,30 +408,30 @@ def joint_rows(
             moved = numbers[SHARE] + SHARE_STEP * (responsible - numbers[SHARE])
             numbers[SHARE] = min(0.99, max(0.01, moved))
         # How much the features count: a gradient step on the log-posterior of the true set.
-        if found >= 0 and 0 <= state.rank[found] < count:
+        if found >= 0 and 0 <= rank[found] < count:
             for q in range(total):
                 utility[q] = value[q] * gain[q]
             expected = float(sum32(utility, total))
-            slope = min(5.0, max(-5.0, expected - gain[state.rank[found]]))
+            slope = min(5.0, max(-5.0, expected - gain[rank[found]]))
             numbers[ALPHA_SQUARE] += slope * slope
             moved = numbers[ALPHA] - ALPHA_STEP * slope / math.sqrt(numbers[ALPHA_SQUARE])
             numbers[ALPHA] = min(1.5, max(0.1, moved))
         # Counts.
         now += 1
-        state.sizes[3] = now
+        sizes[3] = now
         numbers[WEIGHT] *= INFLATION
         weight = numbers[WEIGHT]
         numbers[EVENTS] += weight
         if y_start == y_stop:
             numbers[EMPTY] += weight
-        place = state.rank[found] if found >= 0 else -1
+        place = rank[found] if found >= 0 else -1
         _count_set(state, y_indices, y_start, y_stop, now)
         if tabled:
-            found = found if found >= 0 else state.sizes[0] - 1
-            if place < 0 and state.rank[found] >= 0:
-                place = state.sizes[2] - 1
+            found = found if found >= 0 else sizes[0] - 1
+            if place < 0 and rank[found] >= 0:
+                place = sizes[2] - 1
                 put_members(table, y_indices, y_start, y_stop, place)
-            move_members(table, place, state.rank[found])
+            move_members(table, place, rank[found])
         for k in range(y_start, y_stop):
             state.on[y_indices[k]] += weight
         numbers[RECENT_TOTAL] = RECENT * numbers[RECENT_TOTAL] + 1.0
@@ -436,6 +440,6 @@ def joint_rows(
             numbers[EMPTY] /= weight
             for c in range(state.on.shape[0]):
                 state.on[c] /= weight
-            for s in range(state.sizes[0]):
-                state.counts[s] /= weight
+            for s in range(sizes[0]):
+                counts[s] /= weight
             numbers[WEIGHT] = 1.0

@@ -11,7 +11,7 @@ import numpy as np
 
 from ihomer.instances import OffsetArray
 from ihomer.jit import kernel
-from ihomer.learners.kernels.blockmodel import SWEEPS, Graph
+from ihomer.learners.kernels.blockmodel import SWEEPS, Graph, gather_links, nodes_by_block
 
 _LEAST = 1e-12  # smaller gains, relative to the weight of the graph, are rounding
 
@@ -22,7 +22,6 @@ def _move_all(
 ) -> int:
     """Move each node to the block that gains most modularity, until none moves."""
     n = block.shape[0]
-    indptr, indices, weights = graph.indptr, graph.indices, graph.weights
     degrees, sizes = np.zeros(n), np.zeros(n, dtype=np.int64)
     for i in range(n):
         degrees[block[i]] += graph.degrees[i]
@@ -36,13 +35,7 @@ def _move_all(
         for i in range(n):
             a = block[i]
             k = graph.degrees[i]
-            count = 0
-            for e in range(indptr[i], indptr[i + 1]):
-                b = block[indices[e]]
-                if link[b] == 0.0:
-                    met[count] = b
-                    count += 1
-                link[b] += weights[e]
+            count = gather_links(graph, block, i, link, met)
             share = resolution * k / total
             best, target = link[a] - share * (degrees[a] - k) + least, a
             for c in range(count):
@@ -71,19 +64,11 @@ def _move_all(
 def _aggregated(graph: Graph, block: OffsetArray, count: int) -> Graph:
     """The graph whose nodes are the blocks 0 to `count` - 1, without loops."""
     n = block.shape[0]
-    first = np.zeros(count + 1, dtype=np.int64)
     degrees, sizes = np.zeros(count), np.zeros(count, dtype=np.int64)
     for i in range(n):
-        first[block[i] + 1] += 1
         degrees[block[i]] += graph.degrees[i]
         sizes[block[i]] += graph.sizes[i]
-    for b in range(count):
-        first[b + 1] += first[b]
-    members = np.empty(n, dtype=np.int64)
-    at = first[:count].copy()
-    for i in range(n):
-        members[at[block[i]]] = i
-        at[block[i]] += 1
+    first, members = nodes_by_block(block, count)
     indptr = np.zeros(count + 1, dtype=np.int64)
     indices = np.empty(graph.indices.shape[0], dtype=np.int64)
     weights = np.empty(graph.indices.shape[0])

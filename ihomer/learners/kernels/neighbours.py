@@ -147,66 +147,71 @@ class NeighbourState(NamedTuple):
 @kernel
 def index_rows(state: NeighbourState) -> None:
     """Decide which columns are dense and list the others' non-zeros by column."""
-    first, stop = state.progress[FIRST], state.progress[STOP]
-    columns = state.place.shape[0]
+    progress, place, dense_columns = state.progress, state.place, state.dense_columns
+    live, posted, dense = state.live, state.posted, state.dense
+    split, indptr = state.split, state.indptr
+    first, stop = progress[FIRST], progress[STOP]
+    columns = place.shape[0]
     least = max(LEAST_DENSE, (stop - first) // DENSE_SHARE)
-    used = state.progress[DENSE]
+    used = progress[DENSE]
     changed = False
     for d in range(used):
-        j = state.dense_columns[d]
-        if j >= 0 and 2 * state.live[j] < least:  # far below, so that few go to and fro
-            state.place[j] = -1
-            state.dense_columns[d] = -1
+        j = dense_columns[d]
+        if j >= 0 and 2 * live[j] < least:  # far below, so that few go to and fro
+            place[j] = -1
+            dense_columns[d] = -1
             changed = True
     wanted, free, start = 0, 0, 0
-    state.posted[0] = 0
+    posted[0] = 0
     for j in range(columns):
-        if state.place[j] < 0 and state.live[j] >= least:
-            while free < used and state.dense_columns[free] >= 0:
+        if place[j] < 0 and live[j] >= least:
+            while free < used and dense_columns[free] >= 0:
                 free += 1
-            if free < state.dense.shape[1]:
+            if free < dense.shape[1]:
                 used = max(used, free + 1)
-                state.dense_columns[free] = j
-                state.place[j] = free
-                state.dense[first:stop, free] = 0.0
+                dense_columns[free] = j
+                place[j] = free
+                dense[first:stop, free] = 0.0
                 changed = True
             wanted += 1
-        elif state.place[j] >= 0:
+        elif place[j] >= 0:
             wanted += 1
         # `posted[j + 1]` runs from the start of column j to its end while the lists are filled.
-        state.posted[j + 1] = start
-        if state.place[j] < 0:
-            start += state.live[j]
+        posted[j + 1] = start
+        if place[j] < 0:
+            start += live[j]
     state.latest[:] = -1
-    state.progress[DENSE] = used
-    state.progress[WANTED] = wanted
+    progress[DENSE] = used
+    progress[WANTED] = wanted
     for r in range(first, stop):
         if changed:
-            state.split[r] = state.indptr[r + 1]
+            split[r] = indptr[r + 1]
             split_row(state, r)
-        for k in range(state.indptr[r], state.split[r]):
+        for k in range(indptr[r], split[r]):
             j = state.columns[k]
-            at = state.posted[j + 1]
+            at = posted[j + 1]
             state.posted_rows[at] = r
             state.posted_values[at] = state.values[k]
-            state.posted[j + 1] = at + 1
-    state.progress[INDEXED] = stop
+            posted[j + 1] = at + 1
+    progress[INDEXED] = stop
 
 
 @kernel
 def split_row(state: NeighbourState, row: int) -> None:
     """Move a row's entries of dense columns behind the others, and into `dense`."""
-    k, end = state.indptr[row], state.split[row]
+    split, columns, values = state.split, state.columns, state.values
+    place = state.place
+    k, end = state.indptr[row], split[row]
     while k < end:
-        j, value = state.columns[k], state.values[k]
-        if state.place[j] >= 0:
+        j, value = columns[k], values[k]
+        if place[j] >= 0:
             end -= 1
-            state.columns[k], state.values[k] = state.columns[end], state.values[end]
-            state.columns[end], state.values[end] = j, value
-            state.dense[row, state.place[j]] = value
+            columns[k], values[k] = columns[end], values[end]
+            columns[end], values[end] = j, value
+            state.dense[row, place[j]] = value
         else:
             k += 1
-    state.split[row] = end
+    split[row] = end
 
 
 @kernel
@@ -218,6 +223,8 @@ def weigh_columns(state: NeighbourState) -> None:
     column's non-zeros: evidence per occurrence, which also does what an inverse document
     frequency does. Its square is kept.
     """
+    place, progress, indptr = state.place, state.progress, state.indptr
+    values, columns = state.values, state.columns
     live, weight, law, sketch = state.live, state.weight, state.law, state.sketch
     total, square, product = state.total, state.square, state.product
     events = np.float32(law[EVENTS])
@@ -230,7 +237,7 @@ def weigh_columns(state: NeighbourState) -> None:
             variance[b] = np.float32(1.0 / spread)
             used += _ONE
     largest = _ONE
-    for j in range(state.place.shape[0]):
+    for j in range(place.shape[0]):
         if live[j] == 0:
             continue
         mean = total[j] / events
@@ -246,19 +253,19 @@ def weigh_columns(state: NeighbourState) -> None:
         weight[j] = root * root * root
         largest = max(largest, weight[j])
     law[UNSEEN] = on_grid(1.0 / float(largest), WEIGHT_GRID)
-    for j in range(state.place.shape[0]):
+    for j in range(place.shape[0]):
         relative = float(weight[j]) / float(largest)
         weight[j] = law[UNSEEN] if live[j] == 0 else on_grid(relative, WEIGHT_GRID)
-    for r in range(state.progress[FIRST], state.progress[STOP]):
-        start, end = state.indptr[r], state.indptr[r + 1]
+    for r in range(progress[FIRST], progress[STOP]):
+        start, end = indptr[r], indptr[r + 1]
         one = other = 0.0  # exact, so there can be two that do not wait for each other
         for k in range(start, end - 1, 2):
-            u, v = float(state.values[k]), float(state.values[k + 1])
-            one += float(weight[state.columns[k]]) * (u * u)
-            other += float(weight[state.columns[k + 1]]) * (v * v)
+            u, v = float(values[k]), float(values[k + 1])
+            one += float(weight[columns[k]]) * (u * u)
+            other += float(weight[columns[k + 1]]) * (v * v)
         if (end - start) % 2:
-            u = float(state.values[end - 1])
-            one += float(weight[state.columns[end - 1]]) * (u * u)
+            u = float(values[end - 1])
+            one += float(weight[columns[end - 1]]) * (u * u)
         squared = one + other
         state.inverse[r] = 1.0 / math.sqrt(squared) if squared > 0.0 else 0.0
 
@@ -312,7 +319,8 @@ def prepare_rows(
         float32 (events,): what a dot product with a query and `inverse` lack to a cosine, out; 0
         for an empty query.
     """
-    known = state.place.shape[0]
+    place, dense = state.place, state.dense
+    known = place.shape[0]
     row = state.progress[STOP]
     for t in range(start, stop):
         begin, end = indptr[t], indptr[t + 1]
@@ -326,7 +334,7 @@ def prepare_rows(
         if labelled[t]:
             last += many - zeros
             state.indptr[row + 1] = last
-            state.dense[row] = 0.0
+            dense[row] = 0.0
         own, squared = 0.0, 0.0
         for k in range(many):
             j, value = indices[begin + k], rounded[k]
@@ -336,9 +344,9 @@ def prepare_rows(
             squared += by * by
             out[k] = by
             if labelled[t] and value != _ZERO:
-                d = state.place[j]
+                d = place[j]
                 if d >= 0:
-                    state.dense[row, d] = value
+                    dense[row, d] = value
                     last -= 1
                 to = last if d >= 0 else at
                 at += np.int64(d < 0)
@@ -362,8 +370,8 @@ def prepare_rows(
             j = indices[begin + k]
             if j >= known:
                 continue
-            if state.place[j] >= 0:
-                query[state.place[j]] = out[k]
+            if place[j] >= 0:
+                query[place[j]] = out[k]
             elif out[k] != 0.0:
                 listed[ends[t - start]] = j
                 weighted[ends[t - start]] = out[k]
@@ -406,15 +414,16 @@ def score_rows(
     scale
         What dot products lack to cosines.
     """
-    first, stop = state.progress[FIRST], state.progress[STOP]
+    progress, posted, links = state.progress, state.posted, state.links
+    first, stop = progress[FIRST], progress[STOP]
     for k in range(begin, end):
         j, q = listed[k], np.float32(weighted[k])
-        for i in range(state.posted[j], state.posted[j + 1]):
+        for i in range(posted[j], posted[j + 1]):
             state.score[state.posted_rows[i]] += q * state.posted_values[i]
         at = state.latest[j]
         while at >= 0:
-            state.score[state.links[at, 1]] += q * state.values[at]
-            at = state.links[at, 0]
+            state.score[links[at, 1]] += q * state.values[at]
+            at = links[at, 0]
     score, price = state.score[first:stop], np.float32(state.law[PRICE])
     ages, inverse = state.age[WINDOW - score.shape[0] + 1 :], state.inverse[first:stop]
     for r in range(score.shape[0]):

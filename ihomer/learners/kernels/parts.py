@@ -129,42 +129,43 @@ def part_of(
 @kernel
 def _count_part(state: PartState, cluster: int, labels: IntArray, count: int, by: float) -> None:
     """Add `by` to a part's count, and keep its cluster's row of `top` in order."""
+    sizes, counts, rank = state.sizes, state.counts, state.rank
     h = hash_labels(labels, int(np.int64(0)), count)
     found = _find(state, labels, count, h)
     if found < 0:
         slot = -found - 1
-        found = int(state.sizes[0])
-        state.sizes[0] += 1
+        found = int(sizes[0])
+        sizes[0] += 1
         state.slots[slot] = found
         state.hashes[found] = h
-        state.start[found] = state.sizes[1]
+        state.start[found] = sizes[1]
         state.size[found] = count
         for k in range(count):
-            state.arena[state.sizes[1]] = labels[k]
-            state.sizes[1] += 1
-        state.counts[found] = 0.0
+            state.arena[sizes[1]] = labels[k]
+            sizes[1] += 1
+        counts[found] = 0.0
         state.bond[found] = 0.0
-        state.rank[found] = -1
-    state.counts[found] += by
+        rank[found] = -1
+    counts[found] += by
     top = state.top[cluster]
-    place = state.rank[found]
+    place = rank[found]
     if place < 0:
         filled = state.filled[cluster]
         if filled < PARTS:
             place = filled
             state.filled[cluster] += 1
-        elif state.counts[top[filled - 1]] < state.counts[found]:
+        elif counts[top[filled - 1]] < counts[found]:
             place = filled - 1
-            state.rank[top[place]] = -1
+            rank[top[place]] = -1
         else:
             return
-    while place > 0 and state.counts[top[place - 1]] < state.counts[found]:
+    while place > 0 and counts[top[place - 1]] < counts[found]:
         other = top[place - 1]
         top[place] = other
-        state.rank[other] = place
+        rank[other] = place
         place -= 1
     top[place] = found
-    state.rank[found] = place
+    rank[found] = place
 
 
 @kernel
@@ -208,17 +209,18 @@ def count_sets(
 @kernel
 def renormalise(state: PartState) -> None:
     """Divide all counts by the present weight, before they grow without bound."""
-    weight = state.numbers[WEIGHT]
+    numbers, active, on = state.numbers, state.active, state.on
+    weight = numbers[WEIGHT]
     if weight <= _RENORMALISE:
         return
     for p in range(state.sizes[0]):
         state.counts[p] /= weight
-    for b in range(state.active.shape[0]):
-        state.active[b] /= weight
-    for c in range(state.on.shape[0]):
-        state.on[c] /= weight
-    state.numbers[EVENTS] /= weight
-    state.numbers[WEIGHT] = 1.0
+    for b in range(active.shape[0]):
+        active[b] /= weight
+    for c in range(on.shape[0]):
+        on[c] /= weight
+    numbers[EVENTS] /= weight
+    numbers[WEIGHT] = 1.0
 
 
 @kernel
@@ -237,17 +239,19 @@ def _bond(often: float, chance: float, share: float) -> float:
 @kernel
 def measure_bonds(state: PartState) -> None:
     """Bonds of the empty part and of the most frequent parts of every cluster."""
-    share, events = state.numbers[SHARE], max(1e-9, state.numbers[EVENTS])
-    for b in range(state.active.shape[0]):
+    numbers, active, first = state.numbers, state.active, state.first
+    none, start = state.none, state.start
+    share, events = numbers[SHARE], max(1e-9, numbers[EVENTS])
+    for b in range(active.shape[0]):
         nothing = 0.0
-        for k in range(state.first[b], state.first[b + 1]):
+        for k in range(first[b], first[b + 1]):
             nothing -= math.log1p(math.exp(log_odds(state, state.members[k])))
-        state.none[b, 0] = _bond(max(0.0, 1.0 - state.active[b] / events), nothing, share)
-        state.none[b, 1] = nothing
+        none[b, 0] = _bond(max(0.0, 1.0 - active[b] / events), nothing, share)
+        none[b, 1] = nothing
         for q in range(state.filled[b]):
             part = state.top[b, q]
             chance = nothing
-            for k in range(state.start[part], state.start[part] + state.size[part]):
+            for k in range(start[part], start[part] + state.size[part]):
                 chance += log_odds(state, state.arena[k])
             state.bond[part] = _bond(state.counts[part] / events, chance, share)
 

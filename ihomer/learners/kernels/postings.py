@@ -26,14 +26,14 @@ ENTRIES = 1 << 22  # that lists of equal length would have together
 LEAST, MOST = 64, 1024  # bounds of K
 BEST = 32  # labels of the best scores that are looked at further
 NEVER = np.float32(-1e30)  # no score: nothing has been added yet
+MARKED = 4096  # slots in which labels to be learned are marked
 
 # Places in `Postings.progress`.
 COLUMNS, END = 0, 1
 SIZE = 3  # numbers of an entry: label, weight, sum of squares
 
 _ZERO = np.float32(0.0)
-# Indices without a sign need no test for being counted from the end.
-_ONE, _TWO, _STEP = np.uint64(1), np.uint64(2), np.uint64(SIZE)
+_MAGNITUDE = np.int32(0x7FFFFFFF)  # the bits of a float32 but its sign
 _FLOOR = np.float32(1e-12)  # of a sum of squared gradients: an inverse root stays finite
 
 
@@ -47,10 +47,10 @@ class Postings(NamedTuple):
     room, used
         int32 (columns,): entries that its list has room for, and entries in it.
     entry
-        int32 (3 * entries,): the arena. Each entry is label, bits of the weight, bits of the sum
-        of squares, side by side, because they are fetched together. A list that has moved leaves
-        its place to the next one of its room: its first number is then where the next such place
-        begins, -1 = none.
+        int32 (3 * entries,): the arena. A list with room for r entries has r labels, then the bits
+        of r weights, then those of r sums of squares: what is asked of all entries lies side by
+        side. A list that has moved leaves its place to the next one of its room: its first number
+        is then where the next such place begins, -1 = none.
     free
         int64 (`CLASSES`,): first free place of each room; -1 = none.
     bias, bias_square
@@ -107,22 +107,24 @@ def score_labels(indices: IntArray, values: Float32Array, state: Postings) -> in
     Biases are left to the caller, who goes through the touched labels anyway.
     """
     columns = state.start.shape[0]
-    entry, score, touched = state.entry, state.score, state.touched
+    score, touched = state.score, state.touched
     n = np.uint64(0)
     for i in range(indices.shape[0]):
         j = indices[i]
         if j >= columns:
             continue
         value = values[i]
-        first = np.uint64(state.start[j])
-        for e in range(first, first + np.uint64(SIZE * state.used[j]), _STEP):
-            label = np.uint32(entry[e])
+        first, room, used = state.start[j], state.room[j], state.used[j]
+        labels = state.entry[first : first + used]
+        weights = state.entry[first + room : first + room + used]
+        for e in range(used):
+            label = np.uint32(labels[e])  # without a sign: no test for being counted from the end
             # Without a branch: whether a label is new cannot be foreseen.
             before = score[label]
             new = before == NEVER
             touched[n] = label
             n += np.uint64(new)
-            score[label] = (_ZERO if new else before) + number(entry[e + _ONE]) * value
+            score[label] = (_ZERO if new else before) + number(weights[e]) * value
     return int(np.int64(n))  # a sum of both kinds would be no integer
 
 
@@ -188,11 +190,12 @@ def _lengthen(j: int, entries: int, state: Postings) -> None:
         if to + SIZE * room > state.entry.shape[0]:
             return
         state.progress[END] = to + SIZE * room
-    first = state.start[j]
-    for k in range(SIZE * state.used[j]):
-        state.entry[to + k] = state.entry[first + k]
-    if state.room[j] > 0:
-        size = _size_class(state.room[j])
+    first, old = state.start[j], state.room[j]
+    for part in range(SIZE):
+        for k in range(state.used[j]):
+            state.entry[to + part * room + k] = state.entry[first + part * old + k]
+    if old > 0:
+        size = _size_class(old)
         state.entry[first] = state.free[size]
         state.free[size] = first
     state.start[j] = to
@@ -200,32 +203,34 @@ def _lengthen(j: int, entries: int, state: Postings) -> None:
 
 
 @kernel
-def _smallest(j: int, state: Postings) -> int:
-    """Where the entry of the smallest weight of list `j` is, of equal ones the first."""
-    first = state.start[j]
-    smallest, least = first, abs(number(state.entry[first + 1]))
-    for e in range(first + SIZE, first + SIZE * state.used[j], SIZE):
-        size = abs(number(state.entry[e + 1]))
-        if size < least:
-            smallest, least = e, size
-    return int(smallest)
+def _smallest(j: int, used: int, state: Postings) -> int:
+    """Which of the first `used` weights of list `j` is the smallest, of equal ones the first."""
+    first = state.start[j] + state.room[j]
+    weights = state.entry[first : first + used]
+    # Without signs the bits are in the order of the numbers, and a loop over integers runs many
+    # at a time.
+    least = _MAGNITUDE
+    for e in range(used):
+        least = min(least, np.int32(weights[e] & _MAGNITUDE))
+    at = 0
+    while weights[at] & _MAGNITUDE != least:
+        at += 1
+    return at
 
 
 @kernel
 def _drop_smallest(j: int, state: Postings) -> None:
     """Let the last entry of list `j` take the place of the one of the smallest weight."""
-    state.used[j] -= 1
-    last = state.start[j] + SIZE * state.used[j]
-    to = _smallest(j, state)
-    if abs(number(state.entry[last + 1])) < abs(number(state.entry[to + 1])):
-        return
-    for k in range(SIZE):
-        state.entry[to + k] = state.entry[last + k]
+    first, room, last = state.start[j], state.room[j], state.used[j] - 1
+    at = _smallest(j, last + 1, state)
+    state.used[j] = last
+    for part in range(SIZE):
+        state.entry[first + part * room + at] = state.entry[first + part * room + last]
 
 
 @kernel
 def _enter(j: int, most: int, state: Postings) -> int:
-    """Where list `j` holds a new entry of `label`; -1: there is no room at all.
+    """The number that a new entry of list `j` is given; -1: there is no room at all.
 
     A full list gives up its smallest weight; one that is longer than `most`, because features
     were fewer when it grew, gives up two.
@@ -239,8 +244,8 @@ def _enter(j: int, most: int, state: Postings) -> int:
             _lengthen(j, used + 1, state)
         if used < state.room[j]:
             state.used[j] = used + 1
-            return int(state.start[j] + SIZE * used)
-    return _smallest(j, state) if used > 0 else -1
+            return int(used)
+    return _smallest(j, used, state) if used > 0 else -1
 
 
 @kernel
@@ -267,10 +272,13 @@ def learn_labels(
     """
     n = labels.shape[0]
     entry, mark = state.entry, state.mark
+    # Few labels are learned, and this table is near where `mark` is not.
+    maybe = np.zeros(MARKED, dtype=np.bool_)
     for k in range(n):
         label = labels[k]
         state.place[label] = k
         state.mark[label] = True
+        maybe[label & (MARKED - 1)] = True
         slope = slopes[k]
         square = state.bias_square[label] + slope * slope
         state.bias_square[label] = square
@@ -280,18 +288,20 @@ def learn_labels(
         j = indices[i]
         value = values[i]
         state.progress[COLUMNS] = max(state.progress[COLUMNS], j + 1)
-        begin = np.uint64(state.start[j])
-        for p in range(begin, begin + np.uint64(SIZE * state.used[j]), _STEP):
-            label = np.uint32(entry[p])
-            if mark[label]:
+        first, room = state.start[j], state.room[j]
+        list_labels = entry[first : first + state.used[j]]
+        for e in range(state.used[j]):
+            label = list_labels[e]
+            if maybe[label & (MARKED - 1)] and mark[label]:
                 k = state.place[label]
                 if k < n_on:
                     found[k] = j
+                weight_at, square_at = first + room + e, first + 2 * room + e
                 slope = slopes[k] * value
-                square = number(entry[p + _TWO]) + slope * slope
-                weight = number(entry[p + _ONE])
-                entry[p + _TWO] = bits(square)
-                entry[p + _ONE] = bits(weight - STEP * slope / np.sqrt(square + _FLOOR))
+                square = number(entry[square_at]) + slope * slope
+                weight = number(entry[weight_at])
+                entry[square_at] = bits(square)
+                entry[weight_at] = bits(weight - STEP * slope / np.sqrt(square + _FLOOR))
         most = list_bound(state.progress[COLUMNS])
         for k in range(min(n_on, most)):
             if found[k] == j:
@@ -301,9 +311,10 @@ def learn_labels(
                 break
             slope = slopes[k] * value
             square = slope * slope
-            entry[e] = labels[k]
-            entry[e + 2] = bits(square)
-            entry[e + 1] = bits(-STEP * slope / np.sqrt(square + _FLOOR))
+            first, room = state.start[j], state.room[j]
+            entry[first + e] = labels[k]
+            entry[first + room + e] = bits(-STEP * slope / np.sqrt(square + _FLOOR))
+            entry[first + 2 * room + e] = bits(square)
     for k in range(n):
         state.mark[labels[k]] = False
 
@@ -320,15 +331,13 @@ def forget_entries(gone: BoolArray, state: Postings) -> None:
         The other entries of a list stay in their order.
     """
     for j in range(state.start.shape[0]):
-        first, kept = state.start[j], 0
+        first, room, kept = state.start[j], state.room[j], 0
         for i in range(state.used[j]):
-            e = first + SIZE * i
-            if gone[state.entry[e]]:
+            if gone[state.entry[first + i]]:
                 continue
             if kept < i:
-                to = first + SIZE * kept
-                for k in range(SIZE):
-                    state.entry[to + k] = state.entry[e + k]
+                for part in range(SIZE):
+                    state.entry[first + part * room + kept] = state.entry[first + part * room + i]
             kept += 1
         state.used[j] = kept
     for label in range(gone.shape[0]):

@@ -64,14 +64,15 @@ def _weigh(
     state: NeighbourState, found: IntArray, number: int, votes: FloatArray, terms: FloatArray
 ) -> float:
     """Normalised votes of the rows found, the terms of their logarithms; return the prior's."""
-    price = state.law[PRICE]
-    whole = math.exp(state.law[PRIOR])
+    law = state.law
+    price = law[PRICE]
+    whole = math.exp(law[PRIOR])
     prior = whole
     for i in range(number):
         age = float(state.age[WINDOW + 1 + found[i] - state.progress[STOP]])
         terms[i, 0] = float(state.score[found[i]]) + price * age - 1.0
         terms[i, 1] = -age
-        votes[i] = math.exp(state.law[SHARPNESS] * terms[i, 0] + state.law[AGEING] * terms[i, 1])
+        votes[i] = math.exp(law[SHARPNESS] * terms[i, 0] + law[AGEING] * terms[i, 1])
         whole += votes[i]
     for i in range(number):
         votes[i] /= whole
@@ -179,73 +180,78 @@ def _count(
 @kernel
 def _remember(state: NeighbourState, truth: IntArray, sketch: Float32Array) -> None:
     """Take the event behind the window into it, drop the oldest past its limits, and count."""
-    row = state.progress[STOP]
-    end = state.indptr[row + 1]
+    progress, indptr, y_indptr = state.progress, state.indptr, state.y_indptr
+    columns, links, latest = state.columns, state.links, state.latest
+    live, law = state.live, state.law
+    row = progress[STOP]
+    end = indptr[row + 1]
     for b in range(SKETCH):
         sketch[b] = 0.0
-    at = state.y_indptr[row]
+    at = y_indptr[row]
     for k in range(truth.shape[0]):
         label = truth[k]
         state.y_labels[at] = label
         at += 1
         state.on[label] += 1.0
         sketch[label % SKETCH] += _ONE if ((np.int64(label) * _SIGNS) >> 13) & 1 else -_ONE
-    state.y_indptr[row + 1] = at
+    y_indptr[row + 1] = at
     for b in range(SKETCH):
         state.sketch[0, b] += sketch[b]
         state.sketch[1, b] += sketch[b] * sketch[b]
-    for k in range(state.indptr[row], state.split[row]):
-        j = state.columns[k]
-        state.links[k, 0] = state.latest[j]
-        state.links[k, 1] = row
-        state.latest[j] = k
+    for k in range(indptr[row], state.split[row]):
+        j = columns[k]
+        links[k, 0] = latest[j]
+        links[k, 1] = row
+        latest[j] = k
     _count(
-        state.indptr[row],
+        indptr[row],
         end,
-        state.columns,
+        columns,
         state.values,
         sketch,
-        state.live,
+        live,
         state.seen,
         state.total,
         state.square,
         state.product,
     )
-    state.progress[STOP] = row + 1
-    state.progress[LEARNED] += 1
-    state.law[EVENTS] += 1.0
-    state.law[POSITIVES] += truth.shape[0]
-    first = state.progress[FIRST]
+    progress[STOP] = row + 1
+    progress[LEARNED] += 1
+    law[EVENTS] += 1.0
+    law[POSITIVES] += truth.shape[0]
+    first = progress[FIRST]
     while first <= row and (
         row + 1 - first > WINDOW
-        or end - state.indptr[first] > ENTRY_LIMIT
-        or at - state.y_indptr[first] > LABEL_LIMIT
+        or end - indptr[first] > ENTRY_LIMIT
+        or at - y_indptr[first] > LABEL_LIMIT
     ):
-        for k in range(state.indptr[first], state.indptr[first + 1]):
-            state.live[state.columns[k]] -= 1
+        for k in range(indptr[first], indptr[first + 1]):
+            live[columns[k]] -= 1
         first += 1
-    state.progress[FIRST] = first
+    progress[FIRST] = first
 
 
 @kernel
 def _renew(state: NeighbourState) -> None:
     """What happens once a stride: weights, the price of age, the halving of old statistics."""
-    if state.progress[LEARNED] % HALVING == 0:
+    progress, total, sketch = state.progress, state.total, state.sketch
+    law = state.law
+    if progress[LEARNED] % HALVING == 0:
         half = np.float32(0.5)
-        for j in range(state.total.shape[0]):
-            state.total[j] *= half
+        for j in range(total.shape[0]):
+            total[j] *= half
             state.square[j] *= half
             state.seen[j] *= half
             for b in range(SKETCH):
                 state.product[j, b] *= half
         for b in range(SKETCH):
-            state.sketch[0, b] *= 0.5
-            state.sketch[1, b] *= 0.5
-        state.law[EVENTS] *= 0.5
-    learned = state.progress[LEARNED]
+            sketch[0, b] *= 0.5
+            sketch[1, b] *= 0.5
+        law[EVENTS] *= 0.5
+    learned = progress[LEARNED]
     if learned % SELDOM == 0 or learned & (learned - 1) == 0:
         weigh_columns(state)
-    state.law[PRICE] = min(AGE_LIMIT, state.law[AGEING] / max(1.0, state.law[SHARPNESS]))
+    law[PRICE] = min(AGE_LIMIT, law[AGEING] / max(1.0, law[SHARPNESS]))
 
 
 @kernel
@@ -281,6 +287,8 @@ def search_rows(
     votes, shares
         float32 (n, NEIGHBOURS), (n,): the neighbours' votes and the prior's share, together 1.
     """
+    on, progress, products = state.on, state.progress, state.products
+    score = state.score
     weighted = np.empty(indptr[labelled.shape[0]])
     queries = np.zeros((min(GROUP, labelled.shape[0]), state.dense.shape[1]), dtype=np.float32)
     listed = np.empty(weighted.shape[0], dtype=np.int32)
@@ -292,7 +300,7 @@ def search_rows(
     rounded = np.zeros(width, dtype=np.float32)
     found = np.zeros(NEIGHBOURS, dtype=np.int32)
     lanes = np.empty((2, LANES), dtype=np.float32)
-    met = np.empty(state.on.shape[0], dtype=np.int32)
+    met = np.empty(on.shape[0], dtype=np.int32)
     sketch = np.empty(SKETCH, dtype=np.float32)
     likely = np.empty(WINDOW + 1, dtype=np.int32)
     exact = np.zeros(NEIGHBOURS)
@@ -316,20 +324,20 @@ def search_rows(
             queries,
             scales,
         )
-        front, end = state.progress[FIRST], state.progress[STOP] + joined
-        dense = state.progress[DENSE] > 0
+        front, end = progress[FIRST], progress[STOP] + joined
+        dense = progress[DENSE] > 0
         block = 16
         if dense:
-            block = multiply(state.dense[front:end], queries[:many], state.products)
+            block = multiply(state.dense[front:end], queries[:many], products)
         for t in range(start, stop):
             if dense:
-                _gather(state.products, t - start, many, block, state.score[front:end])
+                _gather(products, t - start, many, block, score[front:end])
             else:
-                state.score[front:end] = 0.0
+                score[front:end] = 0.0
             score_rows(state, indptr[t], ends[t - start], listed, weighted, scales[t - start])
             number = best_rows(
-                state.score[state.progress[FIRST] : state.progress[STOP]],
-                state.progress[FIRST],
+                score[progress[FIRST] : progress[STOP]],
+                progress[FIRST],
                 lanes,
                 likely,
                 found,
@@ -341,12 +349,12 @@ def search_rows(
             shares[t] = share
             if labelled[t]:
                 truth = y_indices[y_indptr[t] : y_indptr[t + 1]]
-                learned = state.progress[LEARNED]
+                learned = progress[LEARNED]
                 if learned < SCHOOL or learned % PAUSE == 0:
                     _learn_law(
                         state.y_indptr,
                         state.y_labels,
-                        state.on,
+                        on,
                         state.law,
                         state.mass,
                         state.slope,
@@ -362,10 +370,10 @@ def search_rows(
                     )
                 _remember(state, truth, sketch)
         start = stop
-        count = state.progress[LEARNED]
+        count = progress[LEARNED]
         if joined > 0 and (count % STRIDE == 0 or count == EARLIEST):
             _renew(state)
-        held, fresh = end - state.progress[FIRST], end - state.progress[INDEXED]
+        held, fresh = end - progress[FIRST], end - progress[INDEXED]
         if fresh >= min(FRESH, max(LEAST_FRESH, held // 2)):
             index_rows(state)
 

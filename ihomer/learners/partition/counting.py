@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ihomer.errors import UsageError
-from ihomer.instances import FloatArray, IntArray, OffsetArray
+from ihomer.instances import FloatArray, IntArray, OffsetArray, rows_where
+from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.partition.cooccurrence import Cooccurrence
 
-STRIDE = 128
 # Distances between two looks, in events: .4 of those gone by, within these limits.
 _SHORTEST, _LONGEST, _GROWTH = 256, 19_968, 0.4
 
@@ -227,10 +227,9 @@ def _half(indptr: OffsetArray, indices: IntArray, parity: int) -> tuple[OffsetAr
 
     Even and odd numbers themselves would take a stream apart that comes in turns.
     """
-    sizes = np.diff(indptr)
-    chosen = np.bitwise_count(np.arange(len(sizes))) % 2 == parity
-    ends = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes[chosen])])
-    return ends, indices[np.repeat(chosen, sizes)]
+    chosen = np.bitwise_count(np.arange(len(indptr) - 1)) % 2 == parity
+    ends, cells = rows_where(indptr, chosen)
+    return ends, indices[cells]
 
 
 def _by_name(names: Sequence[str]) -> GroupArray:

@@ -25,8 +25,8 @@ import numpy as np
 from ihomer.drift.events import EventLog, Kind, LearnerEvent, Level
 from ihomer.drift.structure import StructureMonitor
 from ihomer.instances import IntArray, OffsetArray
+from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.partition.base import Partitioner
-from ihomer.learners.partition.counting import STRIDE
 from ihomer.learners.partition.lineage import Lineage
 from ihomer.learners.partition.ring import LabelRing
 
@@ -112,8 +112,9 @@ class PartitionKeeper:
             self._monitor.update(y_indptr, y_indices, self._places)
 
     def forget_labels(self, labels: IntArray) -> None:
-        """Let ids, ascending, stand for labels that were never seen; the ring forgets by itself."""
+        """Let ids, ascending, stand for labels that were never seen."""
         self._partitioner.forget_labels(labels)
+        self._ring.forget_labels(labels)
         self._places[labels[labels < len(self._places)]] = -1
 
     def adapt(self, learned: int, names: Names, *, look: bool = False) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ihomer.drift.events import EventLog, LearnerEvent
 from ihomer.errors import UsageError
-from ihomer.learners.partition.counting import STRIDE
+from ihomer.learners.kernels.scaling import STRIDE
 from ihomer.learners.partition.hierarchy import Hierarchy, make_hierarchy
 from ihomer.learners.partition.keeper import PartitionKeeper
 from ihomer.learners.partition.kinds import DEFAULT, PartitionKind, make_partitioner

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ihomer.instances import IntArray, OffsetArray
+from ihomer.instances import IntArray, OffsetArray, rows_where
 from ihomer.learners.partition.cooccurrence import LARGEST_SET
 
 
@@ -53,9 +53,8 @@ class LabelRing:
         sizes = np.diff(y_indptr)
         kept = (sizes > 0) & (sizes <= LARGEST_SET)
         if not kept.all():
-            y_indices = y_indices[np.repeat(kept, sizes)]
-            sizes = sizes[kept]
-            y_indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes)])
+            y_indptr, cells = rows_where(y_indptr, kept)
+            y_indices, sizes = y_indices[cells], sizes[kept]
         step = max(1, min(self._most, self._most_labels // LARGEST_SET))
         for start in range(0, len(sizes), step):
             stop = min(start + step, len(sizes))
@@ -68,6 +67,16 @@ class LabelRing:
         first = self._rows - min(count, len(self))
         ends = self._ends[first : self._rows + 1]
         return ends - ends[0], self._labels[ends[0] : ends[-1]].copy()
+
+    def forget_labels(self, labels: IntArray) -> None:
+        """Take ids out of all label sets, of which some may be empty then."""
+        ends, held = self.last(self._most)  # what is older would be let go at some time or other
+        gone = np.isin(held, labels)
+        before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(gone)])
+        left = held[~gone]
+        self._rows = len(ends) - 1
+        self._ends[: self._rows + 1] = ends - before[ends]
+        self._labels[: len(left)] = left
 
     def _append(self, ends: OffsetArray, labels: IntArray) -> None:
         full = self._rows + len(ends) >= len(self._ends)

@@ -1,4 +1,4 @@
-"""The command line: ``ihomer run``, ``replay``, ``config``, ``data``, ``doctor``.
+"""The command line: ``ihomer run``, ``top``, ``replay``, ``checkpoint``, ``config``, ``data``, ...
 
 It turns flags into settings, errors into one line and an exit code, and leaves the work to others.
 Exit codes: 0 done; 2 usage or configuration; 65 input; 69 a service does not answer; 70 a defect
@@ -17,11 +17,14 @@ from typer.core import TyperGroup
 
 import ihomer
 from ihomer.errors import EXIT_INTERNAL, EXIT_OK, IhomerError
+from ihomer.stream.cli.checkpoint import checkpoint_app
 from ihomer.stream.cli.config import config_app
 from ihomer.stream.cli.data import data_app
+from ihomer.stream.cli.dead_letters import dead_letters_app
 from ihomer.stream.cli.doctor import doctor
 from ihomer.stream.cli.replay import replay_command
 from ihomer.stream.cli.run import run_command
+from ihomer.stream.cli.top import top_command
 from ihomer.stream.settings import mask
 
 EXIT_INTERRUPTED = 130
@@ -76,9 +79,12 @@ app.command(
     epilog="Example: ihomer run --source kafka://localhost:9092/events?group=g"
     " --sink kafka://localhost:9092/predictions --dead-letters dead.jsonl",
 )(run_command)
+app.command("top", epilog="Example: ihomer top http://127.0.0.1:9109 --once")(top_command)
 app.command("replay", epilog="Example: ihomer replay emotions.arff.gz --json -")(replay_command)
+app.add_typer(checkpoint_app)
 app.add_typer(config_app)
 app.add_typer(data_app)
+app.add_typer(dead_letters_app)
 app.command("doctor", epilog="Example: ihomer doctor --source kafka://localhost:9092/events")(
     doctor
 )

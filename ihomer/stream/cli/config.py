@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from ihomer.errors import UsageError
+from ihomer.stream.address import check_address, read_token
 from ihomer.stream.settings import (
     DEFAULT_FILE,
     LoadedSettings,
@@ -96,6 +97,13 @@ def check(config: ConfigOption = None) -> None:
     loaded = load_settings(config, {})
     _warn(loaded)
     faults = _wrong_uris(loaded)
+    settings = loaded.settings
+    try:
+        if settings.http is not None:
+            check_address(settings.http, public=settings.http_public)
+            read_token(settings.http_token_file)
+    except UsageError as error:
+        faults.append(str(error))
     if faults:
         raise UsageError("\n".join(faults))
     typer.echo(f"ok: {_file(loaded)}")

@@ -19,6 +19,7 @@ import typer
 
 from ihomer.errors import IhomerError, InputError, UsageError
 from ihomer.stream.cli.options import QuietOption
+from ihomer.stream.cli.printing import print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,16 +55,13 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array, nothing else.")] = False,
 ) -> None:
     """Show every published stream, its figures, its source, and where it is."""
-    import orjson
-
     from ihomer.connectors.datasets.catalogue import CATALOGUE
     from ihomer.connectors.datasets.store import data_folder
 
     folder = data_folder(data_dir)
     if as_json:
         rows = [asdict(data_set) | {"uris": _uris(data_set, folder)} for data_set in CATALOGUE]
-        sys.stdout.buffer.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2) + b"\n")
-        sys.stdout.flush()
+        print_json(rows)
         return
     from rich.console import Console
     from rich.table import Table

@@ -99,7 +99,7 @@ def warm_up_with_notice(console: Console, *, quiet: bool) -> None:
     cold = not any(cache_folder().rglob("*.nbi"))
     if not console.is_terminal:
         if cold:
-            console.print("compiling, once on this machine: up to a minute", highlight=False)
+            console.print("compiling, once on this machine: up to two minutes", highlight=False)
         warm_up()
         return
     doing = "compiling, once on this machine" if cold else "loading compiled code"

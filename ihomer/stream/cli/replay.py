@@ -68,6 +68,15 @@ def replay_command(
             help="Write the clusters of labels as a tree: .json, .nwk (Newick), else as text.",
         ),
     ] = None,
+    label_delay: Annotated[
+        int | None,
+        typer.Option(
+            "--label-delay",
+            min=0,
+            metavar="N",
+            help="Give the labels of an event when N more have been predicted.",
+        ),
+    ] = None,
     dead_letters: DeadLettersOption = None,
     events: EventsOption = None,
     batch_size: BatchSizeOption = None,
@@ -98,20 +107,30 @@ def replay_command(
         },
     )
     # A configuration's outputs are the daemon's: an evaluation must not write into them unasked.
+    # What it would hand over is dropped.
+    policy = loaded.settings.label_policy
     settings = loaded.settings.model_copy(
         update={
             "sink": predictions or None,
             "dead_letters": dead_letters or None,
             "events": events or None,
+            "unjoined": None,
+            "label_policy": "drop" if policy == "hand-over" else policy,
         }
     )
 
     from rich.console import Console
 
-    from ihomer.connectors.uri import open_sources, parse_uri
+    from ihomer.connectors.uri import parse_uri
     from ihomer.learners.baselines import BASELINES
     from ihomer.learners.ihomer import IHomer
-    from ihomer.stream.assemble import check_places, make_processor, open_output
+    from ihomer.stream.assemble import (
+        check_late_labels,
+        check_places,
+        make_processor,
+        open_output,
+        open_stream,
+    )
     from ihomer.stream.cli.progress import progress, warm_up_with_notice
     from ihomer.stream.plot import MOST_POINTS, page
     from ihomer.stream.replay import replay, series_point, summary
@@ -119,8 +138,10 @@ def replay_command(
 
     own = (json_to, plot, hierarchy)
     outputs = (*own, settings.sink, settings.dead_letters, settings.events, series)
-    check_places(settings.source, outputs)
-    for uri in settings.source:
+    inputs = [*settings.source, *filter(None, [settings.labels_source])]
+    check_places(inputs, outputs)
+    check_late_labels(settings, label_delay)
+    for uri in inputs:
         if parse_uri(uri).scheme == "kafka":
             raise UsageError(f"{uri}: a topic has no end, accepted: files and data sets (or run)")
     for path in own:
@@ -131,7 +152,7 @@ def replay_command(
     errors = Console(stderr=True)
     # On the way out, after an error too, the sinks are closed first: what was predicted is kept.
     with ExitStack() as opened:
-        stream = open_sources(settings.source)
+        stream = open_stream(settings)
         opened.callback(stream.close)
         # The command's own output is opened before any work is done, so that a mistyped path
         # costs nothing.
@@ -142,7 +163,9 @@ def replay_command(
         for each in (sink, dead, told, points):
             if each is not None:
                 opened.callback(each.close)
-        processor = make_processor(settings, stream, sink, dead, BASELINES, told)
+        processor = make_processor(
+            settings, stream, sink, dead, BASELINES, told, label_delay=label_delay
+        )
         warm_up_with_notice(errors, quiet=quiet)
 
         drawn: list[dict[str, Any]] = []

@@ -14,7 +14,7 @@ import orjson
 
 from ihomer.errors import UsageError
 
-NAMES = ("event", "event.strict", "prediction", "learner-event")
+NAMES = ("event", "event.strict", "late-labels", "prediction", "learner-event")
 
 
 def load_schema(name: str) -> dict[str, Any]:
@@ -23,7 +23,8 @@ def load_schema(name: str) -> dict[str, Any]:
     Parameters
     ----------
     name
-        ``"event"``, ``"event.strict"`` (no other fields), ``"prediction"`` or ``"learner-event"``.
+        ``"event"``, ``"event.strict"`` (no other fields), ``"late-labels"``, ``"prediction"`` or
+        ``"learner-event"``.
 
     Raises
     ------

@@ -1,0 +1,1 @@
+"""Exactly once, from topics to topics: slots, transactions, journal, recovery."""

@@ -1,0 +1,1 @@
+"""Exactly once from files to files: a position file beside the checkpoints."""

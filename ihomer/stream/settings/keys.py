@@ -1,0 +1,398 @@
+"""Every configuration key: its type, its default, what it accepts and what it means.
+
+In: values by key, in Python's types. Out: frozen `Settings`, or pydantic's `ValidationError`. It
+is here so that a key is written down in one place, and everything else is told from it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from ihomer.stream.address import parse_address
+
+PREFIX = "IHOMER_"
+
+_LARGEST_TABLE = 1_000_000_000  # column ids, the shared ones included, have to fit int32
+_LARGEST_SEED = 2**32 - 1  # what numpy's and river's generators take
+
+_APP = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
+
+def _default_state_dir() -> Path:
+    import platformdirs
+
+    return platformdirs.user_state_path("ihomer")
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _all_filled(values: list[str]) -> list[str]:
+    if not all(value.strip() for value in values):
+        raise ValueError
+    return values
+
+
+def _all_different(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError
+    return values
+
+
+def _address(value: str | None) -> str | None:
+    if value is not None:
+        parse_address(value)
+    return value
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _app_name(value: str | None) -> str | None:
+    # It becomes a part of topics' and folders' names.
+    if value is not None and (not _APP.fullmatch(value) or value in {".", ".."}):
+        raise ValueError
+    return value
+
+
+def _folder(value: object) -> object:
+    """A path with ``~`` spelled out; anything else goes on to be refused by its type."""
+    if value == "":
+        raise ValueError
+    if isinstance(value, str):
+        try:
+            return Path(value).expanduser()
+        except RuntimeError as error:  # the home folder of an unknown user
+            raise ValueError from error
+    return value
+
+
+def _key(default: object, description: str, accepted: str = "", *, safe: bool = False) -> Any:
+    """A key; safe: a model that has learned with another value goes on bit for bit."""
+    return Field(
+        default=default,
+        description=description,
+        json_schema_extra={"accepted": accepted, "safe_to_change": safe},
+    )
+
+
+def _number(default: int, low: int, high: int, description: str, *, safe: bool = False) -> Any:
+    return Field(
+        default=default,
+        ge=low,
+        le=high,
+        strict=True,  # otherwise `true` would be 1
+        description=description,
+        json_schema_extra={
+            "accepted": f"a whole number from {low} to {high}",
+            "safe_to_change": safe,
+        },
+    )
+
+
+class Settings(BaseSettings):
+    """Every configuration key with its default.
+
+    Constructing one reads neither file nor environment: that is `load_settings`'s business, which
+    also remembers where each value came from.
+
+    Examples
+    --------
+    >>> Settings(source="river:yeast", batch_size=128).source
+    ['river:yeast']
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX)
+
+    source: Annotated[
+        list[str], NoDecode, BeforeValidator(_one_or_many), AfterValidator(_all_filled)
+    ] = _key(
+        [],
+        "Where events come from; several sources are one stream, one after the other.",
+        "a URI, or a list of URIs, such as kafka://host:9092/topic?group=name, file:PATH, -",
+    )
+    sink: Annotated[str | None, BeforeValidator(_empty_is_none)] = _key(
+        None, "Where predictions go.", 'a URI, or "" for none', safe=True
+    )
+    dead_letters: Annotated[str | None, BeforeValidator(_empty_is_none)] = _key(
+        None,
+        "Where malformed events go; without it the first malformed event stops a daemon.",
+        'a URI, or "" for none',
+        safe=True,
+    )
+    errors_max_rate: Annotated[float, Field(strict=True)] = Field(
+        default=0.5,
+        ge=0.0,
+        le=1.0,
+        description="Share of malformed events above which the source is taken for a wrong one and"
+        " the command ends; 1 is never.",
+        json_schema_extra={"accepted": "a number from 0 to 1", "safe_to_change": True},
+    )
+    errors_window: int = _number(
+        1_000,
+        1,
+        1_000_000_000,
+        "The share is that of about so many last events, and nothing ends before so many have"
+        " come.",
+        safe=True,
+    )
+    events: Annotated[str | None, BeforeValidator(_empty_is_none)] = _key(
+        None,
+        "Where alarms, splits, switches and whatever else happens to the model is written.",
+        'a URI, or "" for none',
+        safe=True,
+    )
+    names: Annotated[list[str], NoDecode, AfterValidator(_all_different)] = _key(
+        [],
+        "Feature names, in order, for events whose x is an array.",
+        "a list of different strings",
+    )
+    labels: Annotated[list[str], NoDecode, AfterValidator(_all_different)] = _key(
+        [], "Labels that are known before the first event.", "a list of different strings"
+    )
+    strict: Annotated[bool, Field(strict=True)] = _key(
+        False, "Whether an event with a field that is not in the schema is malformed."
+    )
+    batch_size: int = _number(
+        256,
+        1,
+        65_536,
+        "Largest number of events that are predicted and learned in one step.",
+        safe=True,
+    )
+    max_wait_ms: int = _number(
+        50,
+        1,
+        60_000,
+        "Milliseconds that an event waits for others before its batch is closed, that an empty"
+        " source is waited for at a time, and a stop noticed.",
+        safe=True,
+    )
+    transaction_events: int = _number(
+        2_000,
+        1,
+        1_000_000,
+        "A transaction (exactly-once) holds no more events; while one is committed the next is"
+        " filled, and then reading waits.",
+        safe=True,
+    )
+    transaction_mb: int = _number(
+        8,
+        1,
+        1_024,
+        "And no more bytes of them, in 2^20, unless a single event is larger; predictions count as"
+        " soon as they are made.",
+        safe=True,
+    )
+    fetch_mb: int = _number(
+        16,
+        1,
+        1_024,
+        "Bound in 2^20 bytes of what a broker sends ahead of what is processed.",
+        safe=True,
+    )
+    queue_mb: int = _number(
+        32,
+        1,
+        4_096,
+        "Bound in 2^20 bytes of what is written to a topic and not acknowledged (at-least-once);"
+        " past it nothing is processed until all of it is.",
+        safe=True,
+    )
+    top_k: int = _number(
+        10, 0, 1_000, "How many labels a prediction lists with their scores, best first.", safe=True
+    )
+    late_labels: Annotated[bool, Field(strict=True)] = _key(
+        False,
+        "Whether labels may come apart from their features: an event without y waits for an event"
+        " with its id, y and no x.",
+    )
+    labels_source: Annotated[str | None, BeforeValidator(_empty_is_none)] = _key(
+        None,
+        "Where labels come from, if they have a source of their own; sets late_labels.",
+        'a URI, or "" for none',
+    )
+    label_wait_events: int = _number(
+        1_000_000,
+        0,
+        1_000_000_000,
+        "An event waits for its labels while no more events than these have come after it.",
+    )
+    label_wait_seconds: int = _number(
+        86_400,
+        1,
+        1_000_000_000,
+        "And while event time (the median ts of the last 31 events) has not gone on by more seconds"
+        " than these.",
+    )
+    label_buffer_mb: int = _number(
+        256,
+        1,
+        1_048_576,
+        "Bound in 2^20 bytes of what is kept of events and labels that wait for each other.",
+    )
+    label_policy: Literal["drop", "negative", "hand-over"] = _key(
+        "drop",
+        "What becomes of an event whose wait ends without labels: nothing, it is learned as if no"
+        " label was on, or it is written to unjoined.",
+    )
+    label_negative_weight: Annotated[float, Field(strict=True)] = Field(
+        default=1.0,
+        ge=0.0,
+        le=1.0,
+        description='Share of such events that are learned where label_policy is "negative".',
+        json_schema_extra={"accepted": "a number from 0 to 1"},
+    )
+    unjoined: Annotated[str | None, BeforeValidator(_empty_is_none)] = _key(
+        None,
+        'Where events without labels and labels without events go if label_policy is "hand-over".',
+        'a URI, or "" for none',
+        safe=True,
+    )
+    max_event_bytes: int = _number(
+        1_000_000, 1, _LARGEST_TABLE, "Size in bytes above which an event is malformed."
+    )
+    objective: Literal["subset", "hamming", "micro-f1", "macro-f1"] = _key(
+        "subset", "The measure that predicted label sets are made for; scores are the same for all."
+    )
+    threads: int = _number(
+        1, 1, 256, "How many threads learn; predictions do not depend on their number.", safe=True
+    )
+    max_memory_mb: int = _number(512, 16, 1_048_576, "Bound of the learner's memory in 2^20 bytes.")
+    max_features: int = _number(
+        65_536,
+        1,
+        _LARGEST_TABLE,
+        "Number of feature names with a column of their own; later names share columns by hash.",
+    )
+    max_labels: int = _number(1 << 20, 1, _LARGEST_TABLE, "Largest number of known labels.")
+    new_labels: Literal["error", "drop"] = _key(
+        "error",
+        "What a new label past max_labels means: the event is malformed, or the label is left out.",
+    )
+    forget_labels_after: int = _number(
+        100_000,
+        4096,
+        1_000_000_000,
+        "A label that was not on in so many labelled events gives its memory back; it leaves a"
+        " small record for its return.",
+    )
+    forget_features_after: int = _number(
+        100_000,
+        4096,
+        1_000_000_000,
+        "A feature that was in none of so many labelled events gives its column to a new one.",
+    )
+    seed: int = _number(0, 0, _LARGEST_SEED, "Seed of everything random.")
+    delivery: Annotated[
+        Literal["exactly-once", "at-least-once"] | None, BeforeValidator(_empty_is_none)
+    ] = _key(
+        None,
+        "What is promised to readers of the predictions after a crash; by default exactly-once"
+        " where everything is topics or everything plain files, else at-least-once.",
+        '"exactly-once" or "at-least-once", or "" for the best that is possible',
+        safe=True,
+    )
+    app: Annotated[str | None, AfterValidator(_app_name), BeforeValidator(_empty_is_none)] = _key(
+        None,
+        "Name of the application: of its journal, groups, transactional ids and folder; by default"
+        " the source's group, of files one made from source and sink.",
+        "up to 200 letters, digits, '.', '_', '-', or \"\" for the default",
+        safe=True,
+    )
+    slots: int = _number(
+        1,
+        1,
+        1024,
+        "Number of models; model s learns from the input's partitions p with p mod slots = s.",
+    )
+    start: Literal["earliest", "latest"] = _key(
+        "earliest", "Where reading begins if nobody has read before.", safe=True
+    )
+    lost_events: Literal["fail", "skip"] = _key(
+        "fail",
+        "What events mean that a topic has deleted before they were learned: the end, or a gap.",
+        safe=True,
+    )
+    checkpoint_seconds: int = _number(
+        60,
+        1,
+        86_400,
+        "A checkpoint is written after so many seconds, if anything was learned.",
+        safe=True,
+    )
+    checkpoint_events: int = _number(
+        50_000,
+        1,
+        1_000_000_000,
+        "A checkpoint is written after so many events; a restart learns no more of them again"
+        " than that and what is under way.",
+        safe=True,
+    )
+    checkpoint_keep: int = _number(3, 1, 1000, "How many checkpoints are kept.", safe=True)
+    stuck_seconds: int = _number(
+        180,
+        1,
+        86_400,
+        "After so many seconds without an answer to a commit the process ends with exit code 75,"
+        " to be started again.",
+        safe=True,
+    )
+    state_dir: Annotated[Path, BeforeValidator(_folder)] = Field(
+        default_factory=_default_state_dir,
+        description="Folder for what outlives a process.",
+        json_schema_extra={"accepted": "the path of a folder", "safe_to_change": True},
+    )
+    data_dir: Annotated[Path | None, BeforeValidator(_folder), BeforeValidator(_empty_is_none)] = (
+        _key(None, "Folder with data sets.", 'the path of a folder, or "" for none', safe=True)
+    )
+    http: Annotated[str | None, BeforeValidator(_empty_is_none), AfterValidator(_address)] = _key(
+        None,
+        "Where /metrics, /health/live and /health/ready are served; port 0 is any that is free.",
+        'an IP address or localhost with a port, such as 127.0.0.1:9109 or [::1]:9109, or "" for'
+        " nowhere; other addresses than this machine's own only with http_public = true",
+        safe=True,
+    )
+    http_public: Annotated[bool, Field(strict=True)] = _key(
+        False,
+        "Whether http may name an address that other machines can reach; set a token then.",
+        safe=True,
+    )
+    http_token_file: Annotated[
+        Path | None, BeforeValidator(_folder), BeforeValidator(_empty_is_none)
+    ] = _key(
+        None,
+        "File with the token that clients of http must send (Authorization: Bearer TOKEN); the"
+        " environment variable IHOMER_HTTP_TOKEN can hold it instead.",
+        'the path of a file, or "" for none',
+        safe=True,
+    )
+    log_format: Literal["console", "json"] = _key("console", "How log lines look.", safe=True)
+    log_level: Literal["debug", "info", "warning", "error"] = _key(
+        "info", "The least severe log lines that are shown.", safe=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only arguments: an embedded model must not change with its host's environment."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
