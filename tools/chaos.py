@@ -101,6 +101,9 @@ def schedule(kills: int, per_point: int, chance: random.Random) -> list[str]:
     named = [re.sub(r"^(during-recovery|before-trim):.*", r"\1:1", each) for each in named]
     found = named[:kills] + [RANDOM] * (kills - len(named))
     chance.shuffle(found)
+    # The first worker has nothing to recover from.
+    first = next((i for i, each in enumerate(found) if "recovery" not in each), 0)
+    found[: first + 1] = found[: first + 1][::-1]
     return found
 
 

@@ -245,6 +245,8 @@ class Recovery:
                 records=sum(r.records for _, entry in todo for r in entry.ranges),
             )
             self._reader.go_to(_beginnings(todo, found.offsets))
+        else:
+            faults.reach("during-recovery")  # each recovery passes it
         begun = time.monotonic()
         for at, entry in todo:
             if self._stopping():
