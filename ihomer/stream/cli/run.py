@@ -287,7 +287,10 @@ def _run_exactly_once(
 
 
 def _settle() -> None:
-    """Tell Python that what is loaded by now stays, and that its threads wait for each other."""
+    """Prepare for months: what is loaded by now stays, what is freed goes, threads take turns."""
+    from ihomer.stream import allocator
+
+    allocator.settle()
     # Compiled kernels are a million objects that no collection need look at again.
     gc.collect()
     gc.freeze()
