@@ -334,6 +334,7 @@ class Encoder:
 
     def take(self) -> Batch:
         """Close the open batch and return it; the next `add` starts another."""
+        self.features.settle()
         batch = Batch(
             _offsets([len(part) for part in self._indices]),
             np.concatenate([np.zeros(0, dtype=np.int32), *self._indices]),
