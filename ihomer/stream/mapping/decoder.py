@@ -5,7 +5,7 @@ It is here so that the processor, late labels, dead letters and checkpoints need
 is a mapping.
 
 The id is a string or an integer as in our own events, and must be there if the mapping names one.
-The time becomes the event's ``ts``: text that is RFC 3339 as it is, other text brought to it in UTC,
+The time becomes the event's ``ts``: RFC 3339 text as it is, other text brought to it, in UTC,
 a number in milliseconds. What ``id``, ``labels`` and ``time`` name is no feature, unless
 ``mapping_fields`` names it, which labels cannot be.
 

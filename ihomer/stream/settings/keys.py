@@ -515,9 +515,9 @@ class Settings(BaseSettings):
         root = parse_path(self.mapping_features).steps
         for text in self.mapping_labels:
             path = parse_path(text)
-            below = path.steps[: len(root)] == root
-            name = path.meta or ".".join(path.steps[len(root) :] if below else ())
-            if name in self.mapping_fields and self.mapping_fields[name] != "ignore":
+            steps = path.steps[len(root) :] if path.steps[: len(root)] == root else ()
+            name = path.meta or ".".join(steps)
+            if (steps or path.meta) and self.mapping_fields.get(name, "ignore") != "ignore":
                 raise PydanticCustomError(
                     "mapping_fields",
                     "found {name}, which mapping_labels names, accepted: other fields",
