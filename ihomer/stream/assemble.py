@@ -27,6 +27,7 @@ from ihomer.stream.error_rate import ErrorRate
 from ihomer.stream.label_delay import LabelDelay
 from ihomer.stream.label_join import LabelJoin
 from ihomer.stream.late_labels import LateLabels
+from ihomer.stream.mapping.decoder import decoder_of
 from ihomer.stream.measures import Measures
 from ihomer.stream.processor import Processor
 from ihomer.stream.settings import Settings, mask
@@ -119,12 +120,7 @@ def make_processor(
         forget_features_after=settings.forget_features_after,
         seed=settings.seed,
     )
-    decoder = Decoder(
-        settings.names,
-        settings.strict,
-        settings.max_event_bytes,
-        id_by_offset if topic else id_by_line,
-    )
+    decoder = decoder_of(settings, id_by_offset if topic else id_by_line)
     return Processor(
         learner,
         decoder,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -59,7 +60,7 @@ def dead_letter(
     record
         Bytes are kept as they are, a tombstone stays one. A value that is an `Event` already is
         written as JSON: NaN as null, an infinite number as the string ``"Infinity"`` or
-        ``"-Infinity"``, what JSON has no form for as its Python text.
+        ``"-Infinity"``, what JSON has no form for as its Python text; so is a table's row.
     fault
         Why it was refused.
     version
@@ -82,6 +83,8 @@ def dead_letter(
     value = record.value
     if isinstance(value, Event | LabelEvent):
         value = event_json(value)
+    elif isinstance(value, Mapping):
+        value = orjson.dumps(_plain(value))
     cuts: list[tuple[str, bytes]] = []
     room = max_bytes
     key = record.key
@@ -250,6 +253,8 @@ def _plain(value: object) -> Any:
         return {_utf_8(str(name)).decode(): _plain(member) for name, member in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, date):  # and so any `datetime`
+        return value.isoformat()
     if isinstance(value, set | frozenset):
         return sorted((_plain(item) for item in value), key=repr)
     return _utf_8(repr(value)).decode()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -19,6 +20,7 @@ from pydantic_settings import (
 )
 
 from ihomer.stream.address import parse_address
+from ihomer.stream.mapping.paths import is_meta, parse_path
 
 PREFIX = "IHOMER_"
 
@@ -77,6 +79,56 @@ def _folder(value: object) -> object:
         except RuntimeError as error:  # the home folder of an unknown user
             raise ValueError from error
     return value
+
+
+def _path(value: str | None) -> str | None:
+    if value is not None and parse_path(value).each is not None:
+        raise ValueError(f"found {value!r} with [*], accepted: one place")
+    return value
+
+
+def _object_path(value: str) -> str:
+    path = parse_path(value)
+    if path.meta or path.each is not None:
+        raise ValueError(f'found {value!r}, accepted: an object in the record, such as "$.x"')
+    return value
+
+
+def _label_paths(values: list[str]) -> list[str]:
+    for value in values:
+        if not parse_path(value).steps and not is_meta(value):
+            raise ValueError(f"found {value!r}, accepted: a path to something in the record")
+    return _all_different(values)
+
+
+def _flat(value: object) -> object:
+    """Tables in tables, as TOML reads ``ticket.body = "text"``, by their names joined with dots."""
+    if not isinstance(value, dict):
+        return value
+    found: dict[object, object] = {}
+    for name, each in value.items():
+        inner = _flat(each)
+        if isinstance(inner, dict):
+            found.update((f"{name}.{below}", kind) for below, kind in inner.items())
+        else:
+            found[name] = inner
+    return found
+
+
+def _field_names(values: dict[str, Any]) -> dict[str, Any]:
+    for name in values:
+        if name.startswith("$") and not is_meta(name):
+            raise ValueError(
+                f"found the name {name!r}, accepted: a field's name without $., or $key,"
+                " $header.NAME or $timestamp"
+            )
+    return values
+
+
+def _separators(values: dict[str, str]) -> dict[str, str]:
+    if not all(values.values()):
+        raise ValueError
+    return values
 
 
 def _key(default: object, description: str, accepted: str = "", *, safe: bool = False) -> Any:
@@ -165,6 +217,80 @@ class Settings(BaseSettings):
     strict: Annotated[bool, Field(strict=True)] = _key(
         False, "Whether an event with a field that is not in the schema is malformed."
     )
+    mapping_id: Annotated[str | None, AfterValidator(_path), BeforeValidator(_empty_is_none)] = (
+        _key(
+            None,
+            "Where an event's id lies, if events have a shape of their own: any mapping_ key"
+            " that is set makes every JSON object and every row of a table be read by all of them.",
+            'a path such as "$.ticket.id", "$["any name"]", "$key", "$header.NAME" or "$timestamp",'
+            ' or "" for the place of the record',
+        )
+    )
+    mapping_labels: Annotated[
+        list[str], NoDecode, BeforeValidator(_one_or_many), AfterValidator(_label_paths)
+    ] = _key(
+        [],
+        "Where its labels lie.",
+        'a path or a list of different paths, such as "$.tags" or "$.labels[*].name"',
+    )
+    mapping_labels_as: Literal["names", "columns"] = _key(
+        "names",
+        "What lies there: names in a list, an object of booleans or one text; or in each place a"
+        " boolean, and the last name in its path is the label's.",
+    )
+    mapping_labels_separator: Annotated[str, Field(strict=True)] = _key(
+        "",
+        "What separates several labels in one text.",
+        'a text such as ",", or "" if the whole text is one label',
+    )
+    mapping_time: Annotated[str | None, AfterValidator(_path), BeforeValidator(_empty_is_none)] = (
+        _key(None, "Where its time lies, which its prediction carries.", 'a path, or "" for none')
+    )
+    mapping_time_unit: Literal["auto", "s", "ms", "us", "ns"] = _key(
+        "auto",
+        "Of what times that are numbers count the units since 1970; auto goes by their size.",
+    )
+    mapping_features: Annotated[str, AfterValidator(_object_path)] = _key(
+        "$",
+        "The object whose members are features, and members of members.",
+        'a path to an object, "$" for the whole record',
+    )
+    mapping_default: Literal["auto", "text", "nominal", "numeric", "time", "set", "ignore"] = _key(
+        "auto",
+        "The kind of fields that mapping_fields does not name; auto goes by the type of a value.",
+    )
+    mapping_fields: Annotated[
+        dict[str, Literal["text", "nominal", "numeric", "time", "set", "ignore"]],
+        NoDecode,
+        BeforeValidator(_flat),
+        AfterValidator(_field_names),
+    ] = _key(
+        {},
+        "Kinds of fields by name, members of members as a.b; a name stands for all below it, and"
+        " the longest name counts. Also $key, $header.NAME and $timestamp of a topic's record.",
+        'a table of name to "text", "nominal", "numeric", "time", "set" or "ignore"',
+    )
+    mapping_separators: Annotated[
+        dict[str, str], NoDecode, BeforeValidator(_flat), AfterValidator(_separators)
+    ] = _key(
+        {},
+        "Of fields of kind set that come as one text, what separates the items.",
+        "a table of name to text",
+    )
+    mapping_text_bits: int = _number(
+        18, 1, 30, "Each field of kind text has 2 to the power of so many buckets for its words."
+    )
+    mapping_text_bigrams: Annotated[bool, Field(strict=True)] = _key(
+        False, "Whether two neighbouring words are a feature, too."
+    )
+    mapping_text_lower: Annotated[bool, Field(strict=True)] = _key(
+        True, "Whether text is lower-cased."
+    )
+    mapping_text_weight: Literal["log", "count", "binary", "l2"] = _key(
+        "log",
+        "What n words in a bucket weigh: log(1 + n), n, 1, or log(1 + n) in a text of length 1.",
+    )
+    mapping_text_seed: int = _number(0, 0, _LARGEST_SEED, "Seed of the words' hash.")
     batch_size: int = _number(
         256,
         1,
@@ -383,6 +509,30 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = _key(
         "info", "The least severe log lines that are shown.", safe=True
     )
+
+    @model_validator(mode="after")
+    def _labels_are_no_features(self) -> Self:
+        root = parse_path(self.mapping_features).steps
+        for text in self.mapping_labels:
+            path = parse_path(text)
+            steps = path.steps[len(root) :] if path.steps[: len(root)] == root else ()
+            name = path.meta or ".".join(steps)
+            if (steps or path.meta) and self.mapping_fields.get(name, "ignore") != "ignore":
+                raise PydanticCustomError(
+                    "mapping_fields",
+                    "found {name}, which mapping_labels names, accepted: other fields",
+                    {"name": name},
+                )
+        return self
+
+    @property
+    def mapped(self) -> bool:
+        """Whether events are read by a mapping: a ``mapping_`` key differs from its default."""
+        return any(
+            getattr(self, name) != field.default
+            for name, field in type(self).model_fields.items()
+            if name.startswith("mapping_")
+        )
 
     @classmethod
     def settings_customise_sources(
