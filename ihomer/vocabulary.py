@@ -102,6 +102,10 @@ class FeatureVocabulary:
         """One more than the largest id in use."""
         return self.bound + self._buckets if self.full else len(self._names)
 
+    def knows(self, keys: Iterable[FeatureKey]) -> bool:
+        """Whether each of `keys` has a column of its own."""
+        return all(key in self._ids for key in keys)
+
     def ids(self, keys: Sequence[FeatureKey], *, add: bool) -> IntArray:
         """Ids of `keys`, new ones in sorted order so that the order of a mapping plays no role.
 

@@ -26,6 +26,7 @@ from ihomer.learners.partition.hierarchy import Hierarchy
 from ihomer.learners.partition.kinds import DEFAULT
 from ihomer.learners.representation import Answer, Representation
 from ihomer.learners.settings import Settings
+from ihomer.learners.single import Single, Told
 from ihomer.state import Capture, load_from, save_to
 from ihomer.vocabulary import NewLabels
 
@@ -184,16 +185,21 @@ class IHomer(base.MultiLabelClassifier):
             self._encoder.labels.name,
         )
         self._learner = Representation(self._engine)
+        self._begin()
+
+    def _begin(self) -> None:
+        """What belongs to this process and to no saved state."""
         self._lock = threading.RLock()
+        self._single = Single()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_lock"]
+        del state["_lock"], state["_single"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.RLock()
+        self._begin()
 
     def use_threads(self, threads: int) -> None:
         """Let so many work on one event batch from now on; raises `UsageError` below 1."""
@@ -338,8 +344,8 @@ class IHomer(base.MultiLabelClassifier):
             A value of `x` is infinite or of no accepted type.
         """
         del kwargs
-        found, _ = self._probabilities(x)
-        return {label: {False: 1.0 - p, True: p} for label, p in found.items()}
+        names, scores, _ = self._probabilities(x, decide=False)
+        return {label: {False: 1.0 - p, True: p} for label, p in zip(names, scores, strict=True)}
 
     def predict_one(self, x: Features, **kwargs: Any) -> dict[Any, bool]:
         """Whether each known label is predicted; raises as `predict_proba_one`.
@@ -347,8 +353,8 @@ class IHomer(base.MultiLabelClassifier):
         A label that has never been on is predicted off, whatever its probability.
         """
         del kwargs
-        found, on = self._probabilities(x)
-        return {label: label in on for label in found}
+        names, _, on = self._probabilities(x)
+        return dict(zip(names, on, strict=True))
 
     def rank_one(self, x: Features, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable labels with their probabilities, ties by name.
@@ -365,8 +371,8 @@ class IHomer(base.MultiLabelClassifier):
                     name = self._encoder.labels.name
                     best = predictions.labels[:k].tolist()
                     return list(zip(map(name, best), predictions.scores.tolist(), strict=False))
-        found, _ = self._probabilities(x)
-        return sorted(found.items(), key=lambda item: (-item[1], item[0]))[:k]
+        names, scores, _ = self._probabilities(x, decide=False)
+        return sorted(zip(names, scores, strict=True), key=lambda item: (-item[1], item[0]))[:k]
 
     def learn_one(
         self,
@@ -391,29 +397,49 @@ class IHomer(base.MultiLabelClassifier):
         with self._lock:
             self._run(self._encoder.encode([Event(0, x, on, off)]))
 
-    def _probabilities(self, x: Features) -> tuple[dict[str, float], set[str]]:
-        """Probabilities of all known labels, and which of them are predicted on."""
+    def _probabilities(
+        self, x: Features, *, decide: bool = True
+    ) -> tuple[list[str], list[float], list[bool]]:
+        """Names, probabilities and, if asked for, decisions of all known labels."""
         with self._lock:
             # In this order, because a writer may be encoding its next batch meanwhile.
             labels = self._encoder.labels
             waiting = labels.unseen()
-            batch = self._encoder.lookup(x)
+            names = labels.names()
             vacant = labels.vacant
-            names = labels.names()[: batch.n_labels]
             unlearned = labels.changed_since(self._engine.changes)
-            answer = self._run(batch)
-        scores, decided = answer.row(0)
+            told = None
+            if not self._learner.sparse:
+                indices, values = self._encoder.features_of(x)
+                columns = self._encoder.features.columns
+                told = self._single.predict(self._engine, indices, values, columns, decide=decide)
+            if told is None:
+                answer = self._run(self._encoder.lookup(x))
+                row, decided = answer.row(0)
+                told = Told(row, decided, float(answer.reserve[0]))
+            scores, reserve = told.scores.tolist(), told.reserve
+            on = [False] * len(scores) if told.on is None else told.on.tolist()
         # A label that has been encoded but not learned has no score of its own yet.
-        unlearned = [index for index in unlearned if index < len(scores)]
-        scores[unlearned], decided[unlearned] = answer.reserve[0], False
-        found = dict(zip(names, scores.tolist(), strict=True))
-        for index in vacant:
-            if index < len(scores):
-                del found[names[index]]
-        on = {names[i] for i in np.flatnonzero(decided)}
-        for name in waiting:
-            found.setdefault(name, float(answer.reserve[0]))
-        return found, on
+        born = len(names) - len(scores)
+        if born > 0:
+            scores += [reserve] * born
+            on += [False] * born
+        elif born < 0:
+            del scores[born:], on[born:]
+        for index in unlearned:
+            if index < len(names):
+                scores[index], on[index] = reserve, False
+        for index in sorted(vacant, reverse=True):
+            if index < len(names):
+                del names[index], scores[index], on[index]
+        if waiting:
+            named = set(names)
+            for name in waiting:
+                if name not in named:
+                    names.append(name)
+                    scores.append(reserve)
+                    on.append(False)
+        return names, scores, on
 
     # Batches.
 
