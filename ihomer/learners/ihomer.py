@@ -191,10 +191,11 @@ class IHomer(base.MultiLabelClassifier):
         """What belongs to this process and to no saved state."""
         self._lock = threading.RLock()
         self._single = Single()
+        self._frozen = False
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_lock"], state["_single"]
+        del state["_lock"], state["_single"], state["_frozen"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -230,18 +231,34 @@ class IHomer(base.MultiLabelClassifier):
         save_to(Path(path), captured)
 
     @classmethod
-    def load(cls, path: str | Path) -> IHomer:
+    def load(cls, path: str | Path, *, frozen: bool = False) -> IHomer:
         """The model that `save`, or a daemon's checkpoint, has put into a folder.
 
         It goes on as the saved one would have, bit for bit where the versions of ihomer, numpy and
         numba and the processor's features are the same; nothing in the folder is ever executed.
+
+        Parameters
+        ----------
+        path
+            The folder.
+        frozen
+            Whether the model only predicts. Its large arrays then stay in the file, mapped into
+            memory: processes that load the same folder share them. The file is opened for reading
+            only and never changes; what is learned or deleted elsewhere does not reach the model.
 
         Raises
         ------
         CheckpointError
             The folder is damaged, of another schema, holds no model, or there is none.
         """
-        return load_from(Path(path), "learner", cls)
+        model = load_from(Path(path), "learner", cls, in_place=frozen)
+        model._frozen = frozen
+        return model
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it was loaded to predict only; a copy of it, by `copy` or `pickle`, is not."""
+        return self._frozen
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
@@ -392,7 +409,10 @@ class IHomer(base.MultiLabelClassifier):
         ------
         MalformedEventError
             A value of `x` is not accepted, or a label is past `max_labels`. Nothing is learned.
+        UsageError
+            The model is frozen; see `load`.
         """
+        self._may_learn("learn_one")
         on, off = _label_names(y)
         with self._lock:
             self._run(self._encoder.encode([Event(0, x, on, off)]))
@@ -446,8 +466,11 @@ class IHomer(base.MultiLabelClassifier):
     def predict_learn(self, batch: Batch) -> Predictions | SparsePredictions:
         """Predict, then learn each event of a batch made by `encoder`; see `StreamLearner`.
 
-        Sparse predictions are returned once labels are many and features sparse.
+        Sparse predictions are returned once labels are many and features sparse. A frozen model
+        takes batches without labels only; see `load`.
         """
+        if batch.labelled.any():
+            self._may_learn("predict_learn")
         with self._lock:
             return self._run(batch).predictions
 
@@ -477,10 +500,12 @@ class IHomer(base.MultiLabelClassifier):
         Raises
         ------
         UsageError
-            Shapes do not fit, `Y` holds something else than 0 and 1, or `X` an infinite value.
+            Shapes do not fit, `Y` holds something else than 0 and 1, `X` an infinite value, or the
+            model is frozen; see `load`.
         MalformedEventError
             A label is past `max_labels`. Nothing is learned.
         """
+        self._may_learn("predict_learn_many")
         from scipy import sparse
 
         # Copies, because what is tidied up here belongs to the caller.
@@ -528,6 +553,13 @@ class IHomer(base.MultiLabelClassifier):
                 scores, decided = answer.row(t)
                 probabilities[t, columns], predicted[t, columns] = scores[known], decided[known]
         return predicted, probabilities
+
+    def _may_learn(self, what: str) -> None:
+        if self._frozen:
+            raise UsageError(
+                f"{what}: found a model loaded with frozen=True, which only predicts, accepted: one"
+                " loaded without it"
+            )
 
     def _run(self, batch: Batch) -> Answer:
         columns = self._encoder.features.columns

@@ -38,6 +38,7 @@ from ihomer.learners.model import Model
 from ihomer.learners.scaling import RAW_LIMIT, Rows
 from ihomer.learners.segment import Segment
 
+
 class Told(NamedTuple):
     """What is said of one event.
 
