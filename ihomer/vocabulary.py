@@ -215,6 +215,13 @@ class FeatureVocabulary:
         """Whether names have given columns back that have not been taken note of."""
         return bool(self._freed)
 
+    def name(self, column: int) -> str:
+        """The name of a column, as `names` has it; empty where it has none of its own."""
+        if not 0 <= column < len(self._names):
+            return ""
+        key = self._names[column]
+        return key if isinstance(key, str) else "=".join(key)
+
     def names(self) -> list[str]:
         """Names by id, nominal pairs as ``name=value``; of vacant columns, the last ones."""
         return [key if isinstance(key, str) else "=".join(key) for key in self._names]

@@ -22,6 +22,8 @@ from ihomer.learners.block import EXPERTS
 from ihomer.learners.decision import OBJECTIVES, Objective
 from ihomer.learners.engine import Engine
 from ihomer.learners.experts.forest import SPLIT_TESTS, SplitTest
+from ihomer.learners.explained import Description, Explanation
+from ihomer.learners.explaining import describe_model, explain_one
 from ihomer.learners.partition.hierarchy import Hierarchy
 from ihomer.learners.partition.kinds import DEFAULT
 from ihomer.learners.representation import Answer, Representation
@@ -337,6 +339,74 @@ class IHomer(base.MultiLabelClassifier):
     def n_events(self) -> int:
         """How many events there have been, which is the latest one's number."""
         return self._engine.log.total
+
+    # Why it says what it says.
+
+    def explain_one(self, x: Features, label: str | None = None, k: int = 5) -> Explanation:
+        """Which experts and features speak for a label, where its trees lead, who is near.
+
+        Parameters
+        ----------
+        x
+            Features by name.
+        label
+            Which; None: the most probable one.
+        k
+            How many features and neighbours, at least 1.
+
+        Returns
+        -------
+        Explanation
+            Prints as a table; `Explanation.to_json`. What adds up exactly and what does not is
+            said there.
+
+        Raises
+        ------
+        UsageError
+            The label is not known, or none is; `k` is less than 1.
+        MalformedEventError
+            As `predict_proba_one`.
+
+        Examples
+        --------
+        >>> model = IHomer()
+        >>> for _ in range(50):
+        ...     model.learn_one({"ball": 1.0}, {"sport"})
+        ...     model.learn_one({"vote": 1.0}, {"politics"})
+        >>> found = model.explain_one({"vote": 1.0, "now": 1.0}, "politics")
+        >>> found.features[0].feature, found.features[0].contribution > 0.0
+        ('vote', True)
+        """
+        if k < 1:
+            raise UsageError(f"k: found {k}, accepted: 1 or more")
+        with self._lock:
+            return explain_one(self._learner, self._engine, self._encoder, x, label, k)
+
+    def describe(self, k: int = 5, labels: int = 50) -> Description:
+        """What each cluster is about: its labels, how often they are on, which features speak.
+
+        Parameters
+        ----------
+        k
+            How many features of each cluster.
+        labels
+            With posting lists, which know no clusters: how many of the most frequent labels.
+
+        Returns
+        -------
+        Description
+            Prints as text; `Description.to_json`.
+
+        Raises
+        ------
+        UsageError
+            `k` or `labels` is less than 1.
+        """
+        for name, found in (("k", k), ("labels", labels)):
+            if found < 1:
+                raise UsageError(f"{name}: found {found}, accepted: 1 or more")
+        with self._lock:
+            return describe_model(self._learner, self._engine, self._encoder, k, labels)
 
     # One event, river's way.
 

@@ -108,13 +108,12 @@ class Single:
         blocks, many = model.blocks, len(indices)
         if many:
             columns = max(columns, int(indices[-1]) + 1)
-        work = model._duty.at_work
-        learned = model.n_learned
-        growing = work("forest", learned)
+        work = model.at_work
+        growing = work("forest")
         grove, block = model.grove, blocks[0]
         labels = block.count
-        trees_of_clusters = growing and (len(grove.serving) > 1 or not grove._first_works)
-        if len(blocks) > 1 or columns > model._most_columns or trees_of_clusters:
+        trees_of_clusters = growing and (len(grove.serving) > 1 or not grove.first_works)
+        if len(blocks) > 1 or columns > model.most_columns or trees_of_clusters:
             return None
         self._indptr[1] = many
         self._known[:] = labels
@@ -130,7 +129,7 @@ class Single:
         if self._scores.shape[1] != labels:
             self._scores, self._mixed = np.empty((1, labels)), np.empty((1, labels))
             self._on = np.empty((1, labels), dtype=np.bool_)
-        linear = [name for name in block.linear if work(name, learned)]
+        linear = [name for name in block.linear if work(name)]
         at, active = block._logits, block._active
         active[:] = block._on
         scaled = self._scale(model, batch)
@@ -155,7 +154,7 @@ class Single:
             block.mixture,
             block._out,
         )
-        out, decision = block._out[:1], model._decision
+        out, decision = block._out[:1], model.decision
         if decide and not decision.calibrated:
             self._mixed[0] = out[0, 1 : 1 + labels]
         if block._calibrated:
@@ -178,7 +177,7 @@ class Single:
 
     def _scale(self, model: Model, batch: Batch) -> Rows:
         """See `Scaler.transform`."""
-        state = model._scaler._state
+        state = model.scaler.state
         room = len(batch.indices) + int(state.progress[1])
         if room > len(self._scaled):
             self._scaled_indices = np.empty(2 * room, dtype=np.int32)
@@ -203,15 +202,15 @@ class Single:
 
     def _segment(self, model: Model, batch: Batch, scaled: Rows, linear: Sequence[str]) -> Segment:
         """What the trees of all labels are shown."""
-        base, outer = model._outer_arrays(1, batch.n_labels, linear, growing=True)
-        correcting = model._at_work(model._base)
+        base, outer = model.outer_arrays(1, batch.n_labels, linear, growing=True)
+        correcting = model.correcting
         return Segment(batch, scaled, scaled, None, linear, True, correcting, True, base, outer)
 
     def _ask(self, model: Model, batch: Batch, scaled: Rows, linear: Sequence[str]) -> None:
         """Let all experts but the trees write their logits; see `LabelBlock`."""
         block = model.blocks[0]
         at, active = block._logits, block._active
-        ids, position_of = block._labels(batch.n_labels)
+        ids, position_of = block.ids(batch.n_labels)
         y = (self._y_indptr, self._y_indices, self._labelled)
         for number, (name, (kind, _, _)) in enumerate(LINEAR.items()):
             active[number] &= name in linear
@@ -223,7 +222,7 @@ class Single:
                     rows = Rows(batch.indptr, batch.indices, raw)
                 expert = block.linear[name]
                 expert.run(rows, batch, ids, position_of, at[number, :1])
-        if block.ridge is not None and model._at_work("ridge"):
+        if block.ridge is not None and model.at_work("ridge"):
             ridge = block.ridge
             gain_steps(
                 *scaled,
@@ -240,13 +239,13 @@ class Single:
         else:
             active[RIDGE] = False
         trivial_rows(*y, 0, block.trivial, at[PRIORS, :1], at[PERSISTENCE, :1])
-        dense = model._dense
-        if dense is None or not model._at_work("net"):
+        dense = model.dense
+        if dense is None or not model.at_work("net"):
             active[NET] = False
         elif block.net is not None:
             block.net.run(dense.transform(batch), batch, at[NET, :1])
-        neighbours = model._neighbours
-        if neighbours is None or not model._at_work("neighbours"):
+        neighbours = model.neighbours
+        if neighbours is None or not model.at_work("neighbours"):
             active[NEIGHBOURS] = False
         else:
             state, found = neighbours.state, self._found
