@@ -363,7 +363,7 @@ class Encoder:
         MalformedEventError
             As `add`.
         """
-        indices, values = self._features(x, add=False)
+        indices, values = self.features_of(x)
         seen = self.labels.seen
         return Batch(
             np.array([0, len(indices)], dtype=np.int64),
@@ -374,6 +374,10 @@ class Encoder:
             np.zeros(1, dtype=np.bool_),
             np.full(2, seen, dtype=np.int32),
         )
+
+    def features_of(self, x: Features) -> tuple[IntArray, FloatArray]:
+        """Ids and values of one event's features, as `lookup` has them; raises as `add`."""
+        return self._features(x, add=False)
 
     def _features(self, x: Features, *, add: bool) -> tuple[IntArray, FloatArray]:
         """Ids (ascending) and non-zero values of one event's features."""
@@ -414,9 +418,11 @@ class Encoder:
         last = self._last
         if last is not None and last.keys == keys:
             return last
-        shape = _shape(keys, self.features.ids([_text(key) for key in keys], add=add))
+        texts = [_text(key) for key in keys]
         # Names that were not kept may get other ids next time.
-        if add and self._lasts(shape):
+        kept = add or self.features.knows(texts)
+        shape = _shape(keys, self.features.ids(texts, add=add))
+        if kept and self._lasts(shape):
             self._last = shape
         return shape
 

@@ -111,6 +111,10 @@ class FeatureVocabulary:
         """One more than the largest id in use."""
         return self.bound + self._buckets if self.full else len(self._names)
 
+    def knows(self, keys: Iterable[FeatureKey]) -> bool:
+        """Whether each of `keys` has a column of its own."""
+        return all(key in self._ids for key in keys)
+
     def ids(self, keys: Sequence[FeatureKey], *, add: bool) -> IntArray:
         """Ids of `keys`, new ones in sorted order so that the order of a mapping plays no role.
 
@@ -238,6 +242,13 @@ class FeatureVocabulary:
     def freed(self) -> bool:
         """Whether names have given columns back that have not been taken note of."""
         return bool(self._freed)
+
+    def name(self, column: int) -> str:
+        """The name of a column, as `names` has it; empty where it has none of its own."""
+        if not 0 <= column < len(self._names):
+            return ""
+        key = self._names[column]
+        return key if isinstance(key, str) else "=".join(key)
 
     def names(self) -> list[str]:
         """Names by id, nominal pairs as ``name=value``; of vacant columns, the last ones."""

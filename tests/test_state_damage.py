@@ -137,7 +137,7 @@ def _forge(folder: Path, **changes: Callable[[Any], Any]) -> Path:
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (lambda body: body.update(schema=2), "schema version 2"),
+        (lambda body: body.update(schema=3), "schema version 3"),
         (lambda body: body.update(format="other"), "something else"),
         (lambda body: body.pop("files"), "keys that are wrong"),
         (lambda body: body["files"]["arrays"].update(name="../../etc/passwd"), "keys that are"),

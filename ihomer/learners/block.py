@@ -96,6 +96,16 @@ class LabelBlock:
         return linear + own + self._logits.nbytes + self._out.nbytes
 
     @property
+    def active(self) -> BoolArray:
+        """Which experts spoke in the latest segment, in the order of `EXPERTS`."""
+        return self._active
+
+    @property
+    def stacking(self) -> bool:
+        """Whether the mixture is corrected by a stacked regression."""
+        return self._stacking
+
+    @property
     def losses(self) -> FloatArray:
         """Fading log-loss of each expert, summed over the labels; infinite for one that is off."""
         found: FloatArray = np.add.reduce(
@@ -140,7 +150,7 @@ class LabelBlock:
             active[number] = name in segment.linear
             if name in segment.linear:
                 rows = getattr(segment, LINEAR[name][0])
-                labels, position_of = self._labels(batch.n_labels)
+                labels, position_of = self.ids(batch.n_labels)
                 out = self.logits(number, len(batch))
                 expert.run(rows, batch, labels, position_of, out)
 
@@ -152,7 +162,7 @@ class LabelBlock:
         batch = segment.batch
         base = self.base(segment.linear, len(batch), second_order=segment.gains is not None)
         if self.ridge is not None and segment.gains is not None:
-            labels, position_of = self._labels(batch.n_labels)
+            labels, position_of = self.ids(batch.n_labels)
             out = self.logits(RIDGE, len(batch))
             self.ridge.run(segment.scaled, segment.gains, batch, labels, position_of, out)
         else:
@@ -198,7 +208,7 @@ class LabelBlock:
             return self.logits(RIDGE, n)
         return self.logits(EXPERTS.index(linear[-1]), n) if linear else None
 
-    def _labels(self, labels: int) -> tuple[IntArray, IntArray]:
+    def ids(self, labels: int) -> tuple[IntArray, IntArray]:
         """The block's label ids, and the position in the block of each of `labels` ids, or -1."""
         if len(self._position_of) != labels or len(self._ids) != self.count:
             self._ids = np.arange(self.first, self.first + self.count, dtype=np.int32)

@@ -89,6 +89,11 @@ class Engine:
         return self._teller.counts
 
     @property
+    def n_labels(self) -> int:
+        """One more than the largest label id learned, as long as it predicts."""
+        return len(self.model.cluster_of)
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes of all arrays."""
         parts = (

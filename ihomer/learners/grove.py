@@ -69,6 +69,11 @@ class Grove:
         self._trial_outer = _nothing()
 
     @property
+    def first_works(self) -> bool:
+        """Whether the first of `serving` has labels, or is the only one."""
+        return self._first_works
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes of all arrays."""
         return sum(cluster.memory_bytes for cluster in self._learners())

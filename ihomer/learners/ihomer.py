@@ -22,10 +22,13 @@ from ihomer.learners.block import EXPERTS
 from ihomer.learners.decision import OBJECTIVES, Objective
 from ihomer.learners.engine import Engine
 from ihomer.learners.experts.forest import SPLIT_TESTS, SplitTest
+from ihomer.learners.explained import Description, Explanation
+from ihomer.learners.explaining import describe_model, explain_one
 from ihomer.learners.partition.hierarchy import Hierarchy
 from ihomer.learners.partition.kinds import DEFAULT
 from ihomer.learners.representation import Answer, Representation
 from ihomer.learners.settings import Settings
+from ihomer.learners.single import Single, Told
 from ihomer.state import Capture, load_from, save_to
 from ihomer.vocabulary import NewLabels
 
@@ -184,16 +187,22 @@ class IHomer(base.MultiLabelClassifier):
             self._encoder.labels.name,
         )
         self._learner = Representation(self._engine)
+        self._begin()
+
+    def _begin(self) -> None:
+        """What belongs to this process and to no saved state."""
         self._lock = threading.RLock()
+        self._single = Single()
+        self._frozen = False
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_lock"]
+        del state["_lock"], state["_single"], state["_frozen"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.RLock()
+        self._begin()
 
     def use_threads(self, threads: int) -> None:
         """Let so many work on one event batch from now on; raises `UsageError` below 1."""
@@ -224,18 +233,34 @@ class IHomer(base.MultiLabelClassifier):
         save_to(Path(path), captured)
 
     @classmethod
-    def load(cls, path: str | Path) -> IHomer:
+    def load(cls, path: str | Path, *, frozen: bool = False) -> IHomer:
         """The model that `save`, or a daemon's checkpoint, has put into a folder.
 
         It goes on as the saved one would have, bit for bit where the versions of ihomer, numpy and
         numba and the processor's features are the same; nothing in the folder is ever executed.
+
+        Parameters
+        ----------
+        path
+            The folder.
+        frozen
+            Whether the model only predicts. Its large arrays then stay in the file, mapped into
+            memory: processes that load the same folder share them. The file is opened for reading
+            only and never changes; what is learned or deleted elsewhere does not reach the model.
 
         Raises
         ------
         CheckpointError
             The folder is damaged, of another schema, holds no model, or there is none.
         """
-        return load_from(Path(path), "learner", cls)
+        model = load_from(Path(path), "learner", cls, in_place=frozen)
+        model._frozen = frozen
+        return model
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it was loaded to predict only; a copy of it, by `copy` or `pickle`, is not."""
+        return self._frozen
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
@@ -315,6 +340,74 @@ class IHomer(base.MultiLabelClassifier):
         """How many events there have been, which is the latest one's number."""
         return self._engine.log.total
 
+    # Why it says what it says.
+
+    def explain_one(self, x: Features, label: str | None = None, k: int = 5) -> Explanation:
+        """Which experts and features speak for a label, where its trees lead, who is near.
+
+        Parameters
+        ----------
+        x
+            Features by name.
+        label
+            Which; None: the most probable one.
+        k
+            How many features and neighbours, at least 1.
+
+        Returns
+        -------
+        Explanation
+            Prints as a table; `Explanation.to_json`. What adds up exactly and what does not is
+            said there.
+
+        Raises
+        ------
+        UsageError
+            The label is not known, or none is; `k` is less than 1.
+        MalformedEventError
+            As `predict_proba_one`.
+
+        Examples
+        --------
+        >>> model = IHomer()
+        >>> for _ in range(50):
+        ...     model.learn_one({"ball": 1.0}, {"sport"})
+        ...     model.learn_one({"vote": 1.0}, {"politics"})
+        >>> found = model.explain_one({"vote": 1.0, "now": 1.0}, "politics")
+        >>> found.features[0].feature, found.features[0].contribution > 0.0
+        ('vote', True)
+        """
+        if k < 1:
+            raise UsageError(f"k: found {k}, accepted: 1 or more")
+        with self._lock:
+            return explain_one(self._learner, self._engine, self._encoder, x, label, k)
+
+    def describe(self, k: int = 5, labels: int = 50) -> Description:
+        """What each cluster is about: its labels, how often they are on, which features speak.
+
+        Parameters
+        ----------
+        k
+            How many features of each cluster.
+        labels
+            With posting lists, which know no clusters: how many of the most frequent labels.
+
+        Returns
+        -------
+        Description
+            Prints as text; `Description.to_json`.
+
+        Raises
+        ------
+        UsageError
+            `k` or `labels` is less than 1.
+        """
+        for name, found in (("k", k), ("labels", labels)):
+            if found < 1:
+                raise UsageError(f"{name}: found {found}, accepted: 1 or more")
+        with self._lock:
+            return describe_model(self._learner, self._engine, self._encoder, k, labels)
+
     # One event, river's way.
 
     def predict_proba_one(self, x: Features, **kwargs: Any) -> dict[Any, dict[bool, float]]:
@@ -338,8 +431,8 @@ class IHomer(base.MultiLabelClassifier):
             A value of `x` is infinite or of no accepted type.
         """
         del kwargs
-        found, _ = self._probabilities(x)
-        return {label: {False: 1.0 - p, True: p} for label, p in found.items()}
+        names, scores, _ = self._probabilities(x, decide=False)
+        return {label: {False: 1.0 - p, True: p} for label, p in zip(names, scores, strict=True)}
 
     def predict_one(self, x: Features, **kwargs: Any) -> dict[Any, bool]:
         """Whether each known label is predicted; raises as `predict_proba_one`.
@@ -347,8 +440,8 @@ class IHomer(base.MultiLabelClassifier):
         A label that has never been on is predicted off, whatever its probability.
         """
         del kwargs
-        found, on = self._probabilities(x)
-        return {label: label in on for label in found}
+        names, _, on = self._probabilities(x)
+        return dict(zip(names, on, strict=True))
 
     def rank_one(self, x: Features, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable labels with their probabilities, ties by name.
@@ -365,8 +458,8 @@ class IHomer(base.MultiLabelClassifier):
                     name = self._encoder.labels.name
                     best = predictions.labels[:k].tolist()
                     return list(zip(map(name, best), predictions.scores.tolist(), strict=False))
-        found, _ = self._probabilities(x)
-        return sorted(found.items(), key=lambda item: (-item[1], item[0]))[:k]
+        names, scores, _ = self._probabilities(x, decide=False)
+        return sorted(zip(names, scores, strict=True), key=lambda item: (-item[1], item[0]))[:k]
 
     def learn_one(
         self,
@@ -386,42 +479,68 @@ class IHomer(base.MultiLabelClassifier):
         ------
         MalformedEventError
             A value of `x` is not accepted, or a label is past `max_labels`. Nothing is learned.
+        UsageError
+            The model is frozen; see `load`.
         """
+        self._may_learn("learn_one")
         on, off = _label_names(y)
         with self._lock:
             self._run(self._encoder.encode([Event(0, x, on, off)]))
 
-    def _probabilities(self, x: Features) -> tuple[dict[str, float], set[str]]:
-        """Probabilities of all known labels, and which of them are predicted on."""
+    def _probabilities(
+        self, x: Features, *, decide: bool = True
+    ) -> tuple[list[str], list[float], list[bool]]:
+        """Names, probabilities and, if asked for, decisions of all known labels."""
         with self._lock:
             # In this order, because a writer may be encoding its next batch meanwhile.
             labels = self._encoder.labels
             waiting = labels.unseen()
-            batch = self._encoder.lookup(x)
+            names = labels.names()
             vacant = labels.vacant
-            names = labels.names()[: batch.n_labels]
             unlearned = labels.changed_since(self._engine.changes)
-            answer = self._run(batch)
-        scores, decided = answer.row(0)
+            told = None
+            if not self._learner.sparse:
+                indices, values = self._encoder.features_of(x)
+                columns = self._encoder.features.columns
+                told = self._single.predict(self._engine, indices, values, columns, decide=decide)
+            if told is None:
+                answer = self._run(self._encoder.lookup(x))
+                row, decided = answer.row(0)
+                told = Told(row, decided, float(answer.reserve[0]))
+            scores, reserve = told.scores.tolist(), told.reserve
+            on = [False] * len(scores) if told.on is None else told.on.tolist()
         # A label that has been encoded but not learned has no score of its own yet.
-        unlearned = [index for index in unlearned if index < len(scores)]
-        scores[unlearned], decided[unlearned] = answer.reserve[0], False
-        found = dict(zip(names, scores.tolist(), strict=True))
-        for index in vacant:
-            if index < len(scores):
-                del found[names[index]]
-        on = {names[i] for i in np.flatnonzero(decided)}
-        for name in waiting:
-            found.setdefault(name, float(answer.reserve[0]))
-        return found, on
+        born = len(names) - len(scores)
+        if born > 0:
+            scores += [reserve] * born
+            on += [False] * born
+        elif born < 0:
+            del scores[born:], on[born:]
+        for index in unlearned:
+            if index < len(names):
+                scores[index], on[index] = reserve, False
+        for index in sorted(vacant, reverse=True):
+            if index < len(names):
+                del names[index], scores[index], on[index]
+        if waiting:
+            named = set(names)
+            for name in waiting:
+                if name not in named:
+                    names.append(name)
+                    scores.append(reserve)
+                    on.append(False)
+        return names, scores, on
 
     # Batches.
 
     def predict_learn(self, batch: Batch) -> Predictions | SparsePredictions:
         """Predict, then learn each event of a batch made by `encoder`; see `StreamLearner`.
 
-        Sparse predictions are returned once labels are many and features sparse.
+        Sparse predictions are returned once labels are many and features sparse. A frozen model
+        takes batches without labels only; see `load`.
         """
+        if batch.labelled.any():
+            self._may_learn("predict_learn")
         with self._lock:
             return self._run(batch).predictions
 
@@ -451,10 +570,12 @@ class IHomer(base.MultiLabelClassifier):
         Raises
         ------
         UsageError
-            Shapes do not fit, `Y` holds something else than 0 and 1, or `X` an infinite value.
+            Shapes do not fit, `Y` holds something else than 0 and 1, `X` an infinite value, or the
+            model is frozen; see `load`.
         MalformedEventError
             A label is past `max_labels`. Nothing is learned.
         """
+        self._may_learn("predict_learn_many")
         from scipy import sparse
 
         # Copies, because what is tidied up here belongs to the caller.
@@ -502,6 +623,13 @@ class IHomer(base.MultiLabelClassifier):
                 scores, decided = answer.row(t)
                 probabilities[t, columns], predicted[t, columns] = scores[known], decided[known]
         return predicted, probabilities
+
+    def _may_learn(self, what: str) -> None:
+        if self._frozen:
+            raise UsageError(
+                f"{what}: found a model loaded with frozen=True, which only predicts, accepted: one"
+                " loaded without it"
+            )
 
     def _run(self, batch: Batch) -> Answer:
         columns = self._encoder.features.columns

@@ -32,7 +32,7 @@ from ihomer.learners.block import (
     LabelBlock,
 )
 from ihomer.learners.cluster import Cluster
-from ihomer.learners.decision import make_decision
+from ihomer.learners.decision import Decision, make_decision
 from ihomer.learners.duty import Duty
 from ihomer.learners.executor import Executor
 from ihomer.learners.experts.neighbours import NeighbourExpert
@@ -136,6 +136,31 @@ class Model:
         """Whether trees are at work in every stride."""
         return "forest" not in self._duty.resting
 
+    @property
+    def scaler(self) -> Scaler:
+        """Scales features for all linear experts and for the neighbours."""
+        return self._scaler
+
+    @property
+    def dense(self) -> DenseFeatures | None:
+        """Dense columns, for the networks; None: they are switched off."""
+        return self._dense
+
+    @property
+    def neighbours(self) -> NeighbourExpert | None:
+        """The expert that searches; None: it is switched off."""
+        return self._neighbours
+
+    @property
+    def decision(self) -> Decision:
+        """Makes label sets of probabilities."""
+        return self._decision
+
+    @property
+    def most_columns(self) -> int:
+        """Columns of linear experts, a power of two; features past it share them."""
+        return self._most_columns
+
     def run(
         self,
         batch: Batch,
@@ -170,10 +195,10 @@ class Model:
             columns = max(columns, int(batch.indices.max(initial=-1)) + 1)
         labels = batch.n_labels
         scaled = single_precision(self._scaler.transform(batch))
-        neighbours = self._neighbours if self._at_work("neighbours") else None
+        neighbours = self._neighbours if self.at_work("neighbours") else None
         if neighbours is not None and learning:
             neighbours.make_room(scaled, batch, columns)
-        linear = [name for name in LINEAR if self._at_work(name)]
+        linear = [name for name in LINEAR if self.at_work(name)]
         narrow = scaled
         if columns > self._most_columns:
             narrow = folded(scaled, self._most_columns)
@@ -182,9 +207,9 @@ class Model:
             raw = raw_rows(batch)
             if columns > self._most_columns:
                 raw = folded(raw, self._most_columns)
-        gains = self._gains if self._at_work("ridge") else None
-        growing, alone = self._at_work("forest"), len(self.blocks) == 1
-        base, outer = self._outer_arrays(len(batch), labels, linear, growing=growing)
+        gains = self._gains if self.at_work("ridge") else None
+        growing, alone = self.at_work("forest"), len(self.blocks) == 1
+        base, outer = self.outer_arrays(len(batch), labels, linear, growing=growing)
         segment = Segment(
             batch,
             raw,
@@ -192,7 +217,7 @@ class Model:
             neighbours,
             linear,
             growing,
-            self._at_work(self._base),
+            self.correcting,
             alone,
             base,
             outer,
@@ -204,7 +229,7 @@ class Model:
             work.append(partial(segment.search, neighbours, scaled))
         if gains is not None:
             work.append(partial(segment.gain, gains, narrow))
-        if self._dense is not None and self._at_work("net"):
+        if self._dense is not None and self.at_work("net"):
             work.append(partial(segment.condense, self._dense))
         work += [partial(block.begin, segment) for block in self.blocks]
         self.executor.run(work)
@@ -240,7 +265,7 @@ class Model:
         for block in self.blocks:
             block.make_room(min(columns, self._most_columns), self._most_columns, slots, labels)
 
-    def _outer_arrays(
+    def outer_arrays(
         self, n: int, labels: int, linear: Sequence[str], *, growing: bool
     ) -> tuple[Float32Array, Float32Array]:
         """The segment's `base` and `outer`: a single block's own logits need no copies."""
@@ -250,15 +275,20 @@ class Model:
             outer = np.zeros((1 + len(OUTER), n, 1 + labels), dtype=np.float32)
             return outer[0], outer[1:]
         block = self.blocks[0]
-        second_order = self._gains is not None and self._at_work("ridge")
+        second_order = self._gains is not None and self.at_work("ridge")
         base = block.base(linear, n, second_order=second_order)
         if base is None:
             base = np.zeros((n, 1 + labels), dtype=np.float32)
         return base, block.logits(slice(FOREST, PATH + 1), n)
 
-    def _at_work(self, expert: str) -> bool:
+    def at_work(self, expert: str) -> bool:
         """Whether an expert works in the present stride."""
         return self._duty.at_work(expert, self.n_learned)
+
+    @property
+    def correcting(self) -> bool:
+        """Whether path regressions work in the present stride."""
+        return self.at_work(self._base)
 
     def _affordable(self, labels: int) -> int:
         """Columns, a power of two for `folded`, that linear experts have memory for."""

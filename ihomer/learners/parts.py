@@ -86,8 +86,8 @@ class PartDecision:
 
     def compete(self, scores: FloatArray, batch: Batch, numbers: FloatArray, on: BoolArray) -> None:
         """As `run`, with the lead over decisions `on` that `numbers` has at `LEAD`."""
-        if not self._works:
-            return
+        if not self._works or (numbers[LEAD] <= LEAST_LEAD and not batch.labelled.any()):
+            return  # or what is decided here is neither served nor compared
         self._make_room(len(batch.y_indices), batch.n_labels)
         parts = np.zeros(on.shape, dtype=np.bool_)
         cluster_rows(

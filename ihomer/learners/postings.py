@@ -122,7 +122,7 @@ class PostingLearner:
         n = len(batch)
         if batch.labelled.any():
             self._make_room(columns, batch.n_labels)
-        rows = self._weighed(batch, columns)
+        rows = self.weighed(batch, columns)
         out = Ranked(
             np.zeros(n + 1, dtype=np.int64),
             np.empty(n * CANDIDATES, dtype=np.int32),
@@ -185,7 +185,18 @@ class PostingLearner:
             self._postings.used[known] = 0
             self._inverted.many[known] = 0
 
-    def _weighed(self, batch: Batch, columns: int) -> Rows:
+    @property
+    def lists(self) -> tuple[Postings, Ranking]:
+        """The lists, and what is learned on top of them."""
+        return self._postings, self._ranking
+
+    @property
+    def most_columns(self) -> int:
+        """Columns of the lists, a power of two; features past it share them."""
+        return self._most_columns
+
+    def weighed(self, batch: Batch, columns: int) -> Rows:
+        """The rows that are looked up; see `weigh_rows`. Labelled events are counted."""
         scaled = single_precision(self._scaler.transform(batch))
         if columns > self._most_columns:
             scaled = folded(scaled, self._most_columns)

@@ -105,6 +105,11 @@ class Representation:
         return self._serving is not None
 
     @property
+    def lists(self) -> PostingLearner | None:
+        """The posting lists that serve; None: dense rows do."""
+        return self._serving
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes of all arrays."""
         lists = [learner for learner in (self._beside, self._serving) if learner is not None]

@@ -15,7 +15,7 @@ from ihomer.instances import Batch, FloatArray, IntArray, OffsetArray
 from ihomer.learners.arrays import grown, nbytes
 from ihomer.learners.kernels.folding import fold_rows
 from ihomer.learners.kernels.rows import cut_values
-from ihomer.learners.kernels.scaling import STRIDE, empty_state, scale_rows
+from ihomer.learners.kernels.scaling import STRIDE, ScalingState, empty_state, scale_rows
 
 RAW_LIMIT = 10.0  # a raw value further out moves a linear model no further
 
@@ -67,6 +67,11 @@ class Scaler:
     def memory_bytes(self) -> int:
         """Bytes held by the statistics."""
         return nbytes(self._state)
+
+    @property
+    def state(self) -> ScalingState:
+        """The arrays, see there."""
+        return self._state
 
     def __len__(self) -> int:
         """Number of columns that there is room for."""

@@ -54,8 +54,8 @@ def save_to(path: Path, captured: Capture) -> None:
         shutil.rmtree(old)
 
 
-def load_from(path: Path, name: str, kind: type[_Kind]) -> _Kind:
-    """The root of that name and class in a folder.
+def load_from(path: Path, name: str, kind: type[_Kind], *, in_place: bool = False) -> _Kind:
+    """The root of that name and class in a folder; see `load_folder`.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def load_from(path: Path, name: str, kind: type[_Kind]) -> _Kind:
         The file system does not let us read it.
     """
     try:
-        roots, _ = load_folder(path)
+        roots, _ = load_folder(path, in_place=in_place)
     except OSError as error:
         raise InputError(
             f"{path}: {error.strerror}, accepted: a folder that can be read"

@@ -28,7 +28,10 @@ from ihomer.state.rebuild import rebuild
 from ihomer.state.skeleton import pieces
 from ihomer.state.versions import versions
 
-SCHEMA = 1  # of the three files' form; what a class holds is the versions' business
+# Of the three files' form; what a class holds is the versions' business. In version 1 no array
+# was aligned.
+SCHEMA = 2
+READABLE = (1, SCHEMA)
 MANIFEST, SKELETON, ARRAYS = "manifest.json", "skeleton.json", "arrays.safetensors"
 FORMAT = "ihomer checkpoint"
 _MOST_MANIFEST = 64 << 20
@@ -201,8 +204,11 @@ def read_manifest(folder: Path) -> Manifest:
 def _manifest(body: Any, size: int, place: str) -> Manifest:
     if not isinstance(body, dict) or body.get("format") != FORMAT:
         raise CheckpointError(place, "something else", f"a manifest of format {FORMAT!r}")
-    if body.get("schema") != SCHEMA:
-        raise CheckpointError(place, f"schema version {body.get('schema')!r}", f"version {SCHEMA}")
+    if body.get("schema") not in READABLE:
+        accepted = " or ".join(map(str, READABLE))
+        raise CheckpointError(
+            place, f"schema version {body.get('schema')!r}", f"version {accepted}"
+        )
     check = body.pop("check", None)
     if check != _check(body):
         raise CheckpointError(place, "a checksum that does not fit", "an undamaged manifest")
@@ -225,8 +231,15 @@ def _manifest(body: Any, size: int, place: str) -> Manifest:
         raise CheckpointError(place, "keys that are wrong or missing", "a manifest") from None
 
 
-def load_folder(folder: Path) -> tuple[dict[str, Any], Manifest]:
+def load_folder(folder: Path, *, in_place: bool = False) -> tuple[dict[str, Any], Manifest]:
     """The roots that a folder holds, and its manifest.
+
+    Parameters
+    ----------
+    folder
+        What `write_folder` has made.
+    in_place
+        Whether large arrays stay in the file; see `tensors.mapped`.
 
     Raises
     ------
@@ -244,8 +257,9 @@ def load_folder(folder: Path) -> tuple[dict[str, Any], Manifest]:
     _compare(folder, told, seen)
     told = manifest.files["arrays"]
     seen = new_hash()
+    read = tensors.mapped if in_place else tensors.read
     with _opened(folder, told["name"]) as file:
-        found = tensors.read(file, told["bytes"], str(folder / told["name"]), seen.update)
+        found = read(file, told["bytes"], str(folder / told["name"]), seen.update)
     _compare(folder, told, seen)
     roots = rebuild(skeleton, found, str(folder / SKELETON))
     if tuple(sorted(roots)) != manifest.roots:

@@ -22,6 +22,7 @@ from ihomer.stream.cli.config import config_app
 from ihomer.stream.cli.data import data_app
 from ihomer.stream.cli.dead_letters import dead_letters_app
 from ihomer.stream.cli.doctor import doctor
+from ihomer.stream.cli.explain import explain_command
 from ihomer.stream.cli.replay import replay_command
 from ihomer.stream.cli.run import run_command
 from ihomer.stream.cli.top import top_command
@@ -81,6 +82,10 @@ app.command(
 )(run_command)
 app.command("top", epilog="Example: ihomer top http://127.0.0.1:9109 --once")(top_command)
 app.command("replay", epilog="Example: ihomer replay emotions.arff.gz --json -")(replay_command)
+app.command(
+    "explain",
+    epilog='Example: ihomer explain tickets.model --event \'{"x": {"ball": 1}}\' --label sport',
+)(explain_command)
 app.add_typer(checkpoint_app)
 app.add_typer(config_app)
 app.add_typer(data_app)

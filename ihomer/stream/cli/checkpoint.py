@@ -75,7 +75,7 @@ def show_command(
     from ihomer.stream.checkpoints import changed_keys
 
     settings = load_settings(config, {}).settings
-    folder = _one(path, settings)
+    folder = one_checkpoint(path, settings)
     manifest = read_manifest(folder)
     stored = manifest.facts.get("configuration", {})
     changed = changed_keys(stored, settings) if stored else []
@@ -112,7 +112,7 @@ def verify_command(path: PathArgument = None, config: ConfigOption = None) -> No
     damaged = False
     for entry in _below(path, load_settings(config, {}).settings):
         try:
-            _load(entry.path)
+            load_roots(entry.path)
             typer.echo(f"ok: {entry.path}")
         except IhomerError as error:
             damaged = True
@@ -131,8 +131,8 @@ def export_command(
     """Copy a checkpoint that was verified; `IHomer.load` and ``import`` read the copy."""
     from ihomer.state.folder import sync_folder
 
-    folder = _one(source, None)
-    _load(folder)
+    folder = one_checkpoint(source, None)
+    load_roots(folder)
     if target.exists() or not target.absolute().parent.is_dir():
         raise UsageError(f"{target}: found something there, or no folder, accepted: a new path")
     half = target.with_name(f".{target.name}.half")
@@ -172,7 +172,7 @@ def import_command(
     folder = settings.state_dir / app / str(slot)
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder}: found a slot with a past, accepted: a new or empty folder")
-    learner = _load(_one(source, None))["learner"]
+    learner = load_roots(one_checkpoint(source, None))["learner"]
     known = {name: getattr(learner, name) for name in _PARAMETERS if hasattr(learner, name)}
     configuration = configuration_of(settings) | known
     store = CheckpointStore(folder)
@@ -187,7 +187,7 @@ _PARAMETERS = (
 )  # fmt: skip
 
 
-def _load(folder: Path) -> dict[str, Any]:
+def load_roots(folder: Path) -> dict[str, Any]:
     """All roots of a checkpoint of ours; raises `CheckpointError`."""
     # What a checkpoint may hold has to be there: none of it is imported because it says so.
     import ihomer.stream.processor  # noqa: F401
@@ -230,7 +230,7 @@ def _folders(folder: Path) -> list[Path]:
         raise InputError(f"{folder}: {error.strerror}, accepted: a readable folder") from error
 
 
-def _one(path: Path | None, settings: Settings | None) -> Path:
+def one_checkpoint(path: Path | None, settings: Settings | None) -> Path:
     """The checkpoint that a path names: itself, or the newest of the only slot below."""
     if path is not None and (path / "manifest.json").exists():
         return path
