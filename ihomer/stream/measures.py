@@ -57,9 +57,9 @@ class Measures:
     ``log_loss``,              minus the logarithm of the           NaN
     ``prior_log_loss``         probability of what came true, mean
                                over the pairs with a score
-    ``calibration_error``,     distance between probability and     NaN
-    ``calibration_error_       rate of true pairs in each of 15
-    likely``                   bins, mean over the same pairs
+    ``calibration_error``      distance between probability and     NaN
+                               rate of true pairs in each of 15
+                               bins, mean over the same pairs
     ``psp_at_k``               weight of the true labels among the  NaN
                                best k, over the most possible
     ``coverage_error``         ranks that hold all true labels      NaN
