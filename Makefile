@@ -10,7 +10,7 @@ AUDIT := $(VENV)/audit
 FUZZ := $(VENV)/fuzz
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test test-unit test-nojit lint check kafka demo bench bench-quick bench-check \
+.PHONY: help run test test-unit test-nojit lint check docs kafka demo bench bench-quick bench-check \
 	ablation chaos soak fuzz audit lock clean
 
 help: ## List the targets
@@ -51,6 +51,9 @@ check: $(VENV)/.installed-dev ## Check style, types and the import contract
 lint: $(VENV)/.installed-dev ## Mend style and layout where that can be done by machine
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-dev ## Build the documentation into site/; a warning is an error
+	@$(BIN)/python -m tools.site
 
 kafka: $(VENV)/.installed ## Start a Kafka broker on loopback (Java 17 or newer; Maven the first time)
 	@$(BIN)/python -m tools.broker
@@ -93,8 +96,8 @@ lock: $(VENV)/.installed-dev ## Resolve the newest versions that pyproject.toml 
 	@$(BIN)/uv --version > /dev/null 2>&1 || $(PIP) install uv
 	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header \
 		pyproject.toml tools/build.in -o requirements.lock
-	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --extra dev --extra bench \
+	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --extra dev --extra bench --extra docs \
 		-c requirements.lock pyproject.toml tools/build.in -o requirements-dev.lock
 
 clean: ## Remove the environment and what tests leave behind
-	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache predictions.jsonl
+	rm -rf $(VENV) site docs/generated .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache predictions.jsonl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +26,9 @@ from ihomer.stream.cli.options import (
 from ihomer.stream.settings import load_settings
 
 if TYPE_CHECKING:
+    from ihomer.learners.ihomer import IHomer
     from ihomer.learners.partition.hierarchy import Hierarchy
+    from ihomer.stream.processor import Processor
 
 _DRAWN = 200  # points of a plot
 
@@ -58,7 +61,11 @@ def replay_command(
     ] = None,
     plot: Annotated[
         str | None,
-        typer.Option("--plot", metavar="FILE", help="Draw rolling measures and what happened."),
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Draw measures, marks, clusters and a table of labels: one offline page.",
+        ),
     ] = None,
     hierarchy: Annotated[
         str | None,
@@ -132,7 +139,7 @@ def replay_command(
         open_stream,
     )
     from ihomer.stream.cli.progress import progress, warm_up_with_notice
-    from ihomer.stream.plot import MOST_POINTS, page
+    from ihomer.stream.plot import MOST_POINTS
     from ihomer.stream.replay import replay, series_point, summary
     from ihomer.stream.report import print_report
 
@@ -184,17 +191,38 @@ def replay_command(
             every = max(1, (total or 100 * MOST_POINTS) // _DRAWN)
         with progress(errors, stream.name, total, quiet=quiet) as on_progress:
             replay(stream, processor, settings.batch_size, limit, every, on_series, on_progress)
+        if plot is not None and (not drawn or drawn[-1]["events"] < processor.events):
+            drawn.append(series_point(processor, processor.events))
         figures = summary(stream, processor, settings)
     if json_to is not None:
         option = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
         _write(json_to, orjson.dumps(figures, option=option) + b"\n")
     learner = processor.main.learner
     if plot is not None and isinstance(learner, IHomer):
-        _write(plot, page(stream.name, drawn, learner.events()).encode())
+        _write(plot, _page(stream.name, drawn, processor, learner).encode())
     if hierarchy is not None and isinstance(learner, IHomer):
         _write(hierarchy, _drawn(learner.hierarchy(), hierarchy).encode() + b"\n")
     if not quiet and json_to != "-":
         print_report(figures, errors if "-" in outputs else Console())
+
+
+def _page(
+    title: str, points: Sequence[Mapping[str, Any]], processor: Processor, learner: IHomer
+) -> str:
+    """The page of a run that has ended."""
+    from ihomer.stream.plot import label_rows, page
+
+    vocabulary = learner.encoder.labels
+    vacant = set(vocabulary.vacant)
+    names = {i: name for i, name in enumerate(vocabulary.names()) if i not in vacant}
+    main = processor.main.measures
+    rows = label_rows(
+        main.by_label(names),
+        [other.measures.by_label(names) for other in processor.baselines.values()],
+        learner.cluster_numbers(),
+        main.events,
+    )
+    return page(title, points, learner.events(), learner.hierarchy(), rows)
 
 
 def _drawn(hierarchy: Hierarchy, path: str) -> str:
