@@ -14,6 +14,7 @@ BINDING = {
     "names",
     "labels",
     "strict",
+    "decoder",
     "max_event_bytes",
     "objective",
     "max_memory_mb",

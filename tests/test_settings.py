@@ -68,6 +68,8 @@ def test_defaults() -> None:
         "names": [],
         "labels": [],
         "strict": False,
+        "decoder": None,
+        "allow_code": False,
         "batch_size": 256,
         "max_wait_ms": 50,
         "transaction_events": 2_000,

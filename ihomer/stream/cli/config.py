@@ -104,6 +104,10 @@ def check(config: ConfigOption = None) -> None:
             read_token(settings.http_token_file)
     except UsageError as error:
         faults.append(str(error))
+    if not faults:
+        from ihomer.stream.decoder_hook import check_decoder  # needs numpy, as the connectors do
+
+        check_decoder(settings)
     if faults:
         raise UsageError("\n".join(faults))
     typer.echo(f"ok: {_file(loaded)}")
