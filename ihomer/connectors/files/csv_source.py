@@ -121,7 +121,7 @@ class CsvSource(Source):
                 raise InputError(f"{self.name}: {fields}")
             if fields:
                 break
-        names = [name.strip() or f"column_{at}" for at, name in enumerate(fields, start=1)]
+        names = [name or f"column_{at}" for at, name in enumerate(fields, start=1)]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise InputError(
