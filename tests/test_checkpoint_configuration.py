@@ -29,6 +29,7 @@ BINDING = {
     "mapping_text_lower",
     "mapping_text_weight",
     "mapping_text_seed",
+    "decoder",
     "max_event_bytes",
     "objective",
     "max_memory_mb",

@@ -83,6 +83,8 @@ def test_defaults() -> None:
         "mapping_text_lower": True,
         "mapping_text_weight": "log",
         "mapping_text_seed": 0,
+        "decoder": None,
+        "allow_code": False,
         "batch_size": 256,
         "max_wait_ms": 50,
         "transaction_events": 2_000,

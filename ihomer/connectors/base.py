@@ -42,6 +42,9 @@ class Record(NamedTuple):
     fault
         Set when the source itself found that the record cannot be an event; `value` then holds
         the original bytes for the dead letters.
+    original
+        Of a row of a table: its bytes as they were read, for the dead letters; None: a row is
+        written there as JSON.
     """
 
     value: bytes | Event | LabelEvent | Mapping[str, Any] | None
@@ -52,6 +55,7 @@ class Record(NamedTuple):
     headers: Headers = ()
     timestamp: int | None = None
     fault: MalformedEventError | None = None
+    original: bytes | None = None
 
 
 class Message(NamedTuple):

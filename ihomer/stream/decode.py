@@ -72,6 +72,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "tombstone": Kind("read", "the record has no value"),
         "oversized": Kind("read", "value and key are larger than max_event_bytes"),
         "empty": Kind("parse", "the value is empty or white space"),
+        "wire-format": Kind("parse", "the bytes begin as a schema registry's Avro or Protobuf do"),
         "not-utf-8": Kind("parse", "the bytes are no UTF-8"),
         "not-json": Kind("parse", "the text is not exactly one JSON value"),
         "not-an-object": Kind("schema", "the JSON value is no object"),
@@ -117,6 +118,7 @@ _ABSENT: Any = object()
 _EXACT = 2**53
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 _SHOWN = 60
+_WIRE_HEAD_BYTES = 5  # a zero, and the schema's id
 
 _RFC_3339 = re.compile(
     r"([0-9]{4})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
@@ -360,6 +362,14 @@ def _unparsable(value: bytes, error: orjson.JSONDecodeError) -> MalformedEventEr
     if not value.strip():
         return malformed(
             "empty", f"event: found {len(value)} bytes without content, accepted: JSON"
+        )
+    if value[:1] == b"\0" and len(value) > _WIRE_HEAD_BYTES:
+        return malformed(
+            "wire-format",
+            "event: found a zero byte and schema id"
+            f" {int.from_bytes(value[1:_WIRE_HEAD_BYTES], 'big')}, as a schema registry's Avro and"
+            ' Protobuf begin, accepted: JSON, or a decoder of yours (decoder = "module:function";'
+            " see docs/operations/formats.md)",
         )
     try:
         text = value.decode()

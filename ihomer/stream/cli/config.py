@@ -137,6 +137,10 @@ def check(
             read_token(settings.http_token_file)
     except UsageError as error:
         faults.append(str(error))
+    if not faults:
+        from ihomer.stream.decoder_hook import check_decoder  # needs numpy, as the connectors do
+
+        check_decoder(settings)
     if faults:
         raise UsageError("\n".join(faults))
     if try_count is None:

@@ -15,6 +15,7 @@ from ihomer.connectors.base import Message
 from ihomer.errors import InputError, UsageError
 from ihomer.stream.cli.config import ConfigOption
 from ihomer.stream.cli.options import (
+    AllowCodeOption,
     BatchSizeOption,
     DeadLettersOption,
     EventsOption,
@@ -38,7 +39,7 @@ def replay_command(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE...",
-            help="river:yeast, synthetic:NAME, PATH (.jsonl, .arff; .gz), -",
+            help="river:yeast, synthetic:NAME, PATH (.jsonl, .csv, .arff, ...; .gz, ...), -",
         ),
     ] = None,
     limit: Annotated[
@@ -89,6 +90,7 @@ def replay_command(
     batch_size: BatchSizeOption = None,
     top_k: TopKOption = None,
     strict: StrictOption = None,
+    allow_code: AllowCodeOption = None,
     quiet: QuietOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -111,6 +113,7 @@ def replay_command(
             "batch_size": batch_size,
             "top_k": top_k,
             "strict": strict,
+            "allow_code": allow_code,
         },
     )
     # A configuration's outputs are the daemon's: an evaluation must not write into them unasked.
@@ -139,6 +142,7 @@ def replay_command(
         open_stream,
     )
     from ihomer.stream.cli.progress import progress, warm_up_with_notice
+    from ihomer.stream.decoder_hook import check_decoder
     from ihomer.stream.plot import MOST_POINTS
     from ihomer.stream.replay import replay, series_point, summary
     from ihomer.stream.report import print_report
@@ -147,6 +151,7 @@ def replay_command(
     outputs = (*own, settings.sink, settings.dead_letters, settings.events, series)
     inputs = [*settings.source, *filter(None, [settings.labels_source])]
     check_places(inputs, outputs)
+    check_decoder(settings)
     check_late_labels(settings, label_delay)
     for uri in inputs:
         if parse_uri(uri).scheme == "kafka":
@@ -163,7 +168,7 @@ def replay_command(
         opened.callback(stream.close)
         # The command's own output is opened before any work is done, so that a mistyped path
         # costs nothing.
-        sink = open_output(settings.sink)
+        sink = open_output(settings.sink, predictions=True)
         dead = open_output(settings.dead_letters, envelope=True)
         told = open_output(settings.events)
         points = open_output(series)

@@ -27,6 +27,7 @@ PREFIX = "IHOMER_"
 _LARGEST_TABLE = 1_000_000_000  # column ids, the shared ones included, have to fit int32
 _LARGEST_SEED = 2**32 - 1  # what numpy's and river's generators take
 
+_HOOK = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _APP = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
@@ -65,6 +66,12 @@ def _empty_is_none(value: object) -> object:
 def _app_name(value: str | None) -> str | None:
     # It becomes a part of topics' and folders' names.
     if value is not None and (not _APP.fullmatch(value) or value in {".", ".."}):
+        raise ValueError
+    return value
+
+
+def _hook_name(value: str | None) -> str | None:
+    if value is not None and not _HOOK.fullmatch(value):
         raise ValueError
     return value
 
@@ -291,6 +298,17 @@ class Settings(BaseSettings):
         "What n words in a bucket weigh: log(1 + n), n, 1, or log(1 + n) in a text of length 1.",
     )
     mapping_text_seed: int = _number(0, 0, _LARGEST_SEED, "Seed of the words' hash.")
+    decoder: Annotated[str | None, AfterValidator(_hook_name), BeforeValidator(_empty_is_none)] = (
+        _key(
+            None,
+            "A function of yours that makes a dictionary of an event's bytes, where these are no"
+            " JSON (Avro, Protobuf); its code is run, so it needs allow_code.",
+            '"module:function", or "" for none',
+        )
+    )
+    allow_code: Annotated[bool, Field(strict=True)] = _key(
+        False, "Whether the code that decoder names may be run.", safe=True
+    )
     batch_size: int = _number(
         256,
         1,
