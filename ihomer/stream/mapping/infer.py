@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, NamedTuple
 
 import orjson
@@ -27,12 +28,14 @@ from ihomer.stream.mapping.paths import spelled
 
 Steps = tuple[str, ...]
 
-_LABEL_NAMES = ("labels", "tags", "label", "tag", "categories", "category", "classes", "topics")
-_LABEL_NAMES += ("class", "topic", "y", "target", "targets", "keywords", "genres")
+_LABEL_NAMES = (
+    *("labels", "tags", "label", "tag", "categories", "category", "classes", "topics"),
+    *("class", "topic", "y", "target", "targets", "keywords", "genres"),
+)
 _LABEL_COLUMN = re.compile(r"(?i)(label|class|tag|topic|target|is|has|y)([_ .-]|(?=\d)).*")
 _ID_NAMES = ("id", "_id", "uuid", "guid", "event_id", "eventid", "key")
 _TIME_NAME = re.compile(
-    r"(?i)(ts|.*time.*|.*date.*|created|updated|.*_at|.*[a-z]At|occurred|published)"
+    r"(?i)(ts|.*time.*|.*date.*|created|updated|.*_at|.*[a-z]At|occurred|published|sent|when)"
 )
 _SEPARATORS = ("|", ";", ",")
 _FEW = 20  # different values, whatever the number of events
@@ -420,5 +423,5 @@ def _examples(values: Sequence[Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = ascii(value)
+    text = str(value) if isinstance(value, date) else ascii(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

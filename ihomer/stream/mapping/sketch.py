@@ -113,20 +113,14 @@ def folded(fields: dict[str, FieldGuess], default: str) -> dict[str, FieldGuess]
     for name, each in fields.items():
         steps = name.split(".")
         heads = [".".join(steps[:at]) for at in range(1, len(steps))]
-        head = next(
-            (
-                head
-                for head in heads
-                if not each.separator
-                and len(below[head]) == 1
-                and below[head].total() >= _MANY
-                and head not in fields
-            ),
-            None,
-        )
-        if head is not None:
-            n = below[head].total()
-            found[head] = FieldGuess(each.kind, f"{n:,} fields below it, all of this kind")
+        whole = [
+            head
+            for head in heads
+            if len(below[head]) == 1 and below[head].total() >= _MANY and head not in fields
+        ]
+        if whole and not each.separator:
+            n = below[whole[0]].total()
+            found[whole[0]] = FieldGuess(each.kind, f"{n:,} fields below it, all of this kind")
         elif each.kind != default or each.separator:
             found[name] = each
     return found
