@@ -17,6 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bench.mapping import FLAT, NESTED, measure, yeast_elsewhere
 from ihomer.connectors.base import Record
 from ihomer.errors import MalformedEventError, UsageError
 from ihomer.instances import Encoder, Event, LabelEvent, Row
@@ -457,3 +458,16 @@ def test_a_mapped_stream_is_learned_as_its_own_events_are() -> None:
     first, second = (encoder.take() for encoder in encoders)
     assert np.array_equal(first.indices, second.indices)
     assert np.array_equal(first.values, second.values, equal_nan=True)
+
+
+def test_what_it_costs_can_be_measured() -> None:
+    found = measure(rounds=1, limit=20, n_texts=5)
+    assert {"own", "flat", "nested", "texts", "rounds"} == set(found)
+    assert found["nested"]["events"] == 20
+    assert found["texts"]["per_second"] > 0
+    assert 1_000 < found["texts"]["bytes"] < 2_500
+    events = [decoder_of(FLAT).decode(record) for record in yeast_elsewhere(nested=False, limit=3)]
+    deeper = [decoder_of(NESTED).decode(each) for each in yeast_elsewhere(nested=True, limit=3)]
+    for one, other in zip(events, deeper, strict=True):
+        assert (one.id, one.on, len(members(one.x))) == (other.id, other.on, 103)
+        assert sorted(members(one.x).values()) == sorted(members(other.x).values())
