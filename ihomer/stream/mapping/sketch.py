@@ -86,6 +86,10 @@ def _mapping(guess: Guess) -> list[str]:
     fields = folded(guess.fields, guess.default)
     for name, each in fields.items():
         found += [_comment(each.seen), f"{toml_value(name)} = {toml_value(each.kind)}"]
+    if guess.headers:
+        found += [_comment("Headers of the records; take the # away from those that are features.")]
+    for name, each in guess.headers.items():
+        found += [_comment(each.seen), f"#{toml_value(name)} = {toml_value(each.kind)}"]
     separators = {name: each.separator for name, each in fields.items() if each.separator}
     if separators:
         found += ["", "[mapping.separators]"]
