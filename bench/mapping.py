@@ -32,9 +32,9 @@ TEXTS = 2_000
 WORDS = 250  # of a text
 VOCABULARY = 50_000  # words
 
-FLAT = Settings(mapping_id="$.key", mapping_labels="$.tags")  # type: ignore[arg-type]  # one path
-NESTED = Settings(mapping_id="$.meta.key", mapping_labels="$.meta.tags")  # type: ignore[arg-type]
-TEXT = Settings(mapping_labels="$.tags", mapping_fields={"text": "text"})  # type: ignore[arg-type]
+FLAT = Settings(mapping_id="$.key", mapping_labels=["$.tags"])
+NESTED = Settings(mapping_id="$.meta.key", mapping_labels=["$.meta.tags"])
+TEXT = Settings(mapping_labels=["$.tags"], mapping_fields={"text": "text"})
 
 
 def yeast_elsewhere(*, nested: bool, limit: int | None = None) -> list[Record]:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bench.mapping import FLAT, NESTED, measure, yeast_elsewhere
 from ihomer.connectors.base import Record
 from ihomer.errors import MalformedEventError, UsageError
 from ihomer.instances import Encoder, Event, LabelEvent, Row
@@ -26,6 +27,7 @@ from ihomer.stream.mapping.fields import MAX_DEPTH
 from ihomer.stream.mapping.text import TextOptions, WordMemory, Words
 from ihomer.stream.mapping.trial import members
 from ihomer.stream.settings import Settings
+from tests.mutations import MAX_EVENT_BYTES, MUTATIONS, mutated
 from tests.naive_mapping import Mapped, Refused, naive
 
 _NAMES = ["id", "a", "b", "tags", "at", "c.d", "body", ""]
@@ -59,7 +61,7 @@ def settings_of(draw: st.DrawFn) -> Settings:
     """A mapping; its labels are no feature."""
     labels = draw(st.sampled_from([[], ["$.tags"], ["$.tags", "$.b"], ["$.a.tags"]]))
     named = {path.removeprefix("$.") for path in labels}
-    fields = draw(st.dictionaries(_FIELDS, _KINDS, max_size=4))
+    fields: dict[str, Any] = draw(st.dictionaries(_FIELDS, _KINDS, max_size=4))
     return Settings(
         mapping_id=draw(st.sampled_from([None, "$.id", "$.a.id", "$key", "$timestamp"])),
         mapping_labels=labels,
@@ -174,7 +176,7 @@ _NUMBERS = st.dictionaries(
 @example(stream=[{"n": {"u": 1}, "m": {}, "k": "k"}] * 2, kind="numeric")
 @example(stream=[{"n": {"u": "1"}, "m": {}, "k": ""}, {"n": {"u": "1_0"}, "m": {}}], kind="numeric")
 def test_shapes_of_numbers_are_remembered_and_change_nothing(
-    stream: list[dict[str, Any]], kind: str
+    stream: list[dict[str, Any]], kind: Any
 ) -> None:
     settings = Settings(mapping_default=kind, mapping_fields={"k": "ignore"})
     decoder = decoder_of(settings)
@@ -192,7 +194,7 @@ def test_a_shape_does_not_hide_a_field_below_one_that_was_ignored() -> None:
 
 
 def test_numbers_come_as_rows_from_the_second_on() -> None:
-    decoder = decoder_of(Settings(mapping_id="$.meta.id", mapping_labels="$.meta.tags"))
+    decoder = decoder_of(Settings(mapping_id="$.meta.id", mapping_labels=["$.meta.tags"]))
     value = b'{"meta": {"id": 1, "tags": ["t"]}, "p": {"a": 1, "b": true}, "q": {"c": 2.5}}'
     decoder.decode(_record(value))
     first, second = (decoder.decode(_record(value)).x for _ in range(2))
@@ -211,12 +213,14 @@ _JSON = st.recursive(
     max_leaves=20,
 )
 _MAPPINGS = [
-    Settings(mapping_id="$.id", mapping_labels="$.y", mapping_time="$.ts", mapping_features="$.x"),
-    Settings(mapping_labels="$.y", mapping_default="text", mapping_id="$key"),
-    Settings(mapping_labels=["$.y", "$.x"], mapping_labels_as="columns", mapping_default="time"),
-    Settings(mapping_labels="$.y[*].name", mapping_default="numeric", mapping_time="$.x"),
     Settings(
-        mapping_default="set", mapping_labels="$.y", mapping_labels_separator=" ", strict=True
+        mapping_id="$.id", mapping_labels=["$.y"], mapping_time="$.ts", mapping_features="$.x"
+    ),
+    Settings(mapping_labels=["$.y"], mapping_default="text", mapping_id="$key"),
+    Settings(mapping_labels=["$.y", "$.x"], mapping_labels_as="columns", mapping_default="time"),
+    Settings(mapping_labels=["$.y[*].name"], mapping_default="numeric", mapping_time="$.x"),
+    Settings(
+        mapping_default="set", mapping_labels=["$.y"], mapping_labels_separator=" ", strict=True
     ),
 ]
 
@@ -240,6 +244,27 @@ def test_any_json_is_an_event_or_malformed(
         if isinstance(found, Mapped) and found.what == "event":
             assert _encoded(found) in (None, "feature-value", "too-many-labels")
     assert answers[0] == answers[1]
+
+
+def test_broken_events_among_good_ones_change_nothing() -> None:
+    settings = Settings(
+        mapping_id="$.id",
+        mapping_labels=["$.y"],
+        mapping_time="$.ts",
+        mapping_features="$.x",
+        mapping_default="numeric",
+        max_event_bytes=MAX_EVENT_BYTES,
+    )
+    decoder, alone = decoder_of(settings), decoder_of(settings)
+    refused = set()
+    for sent in mutated(10 * len(MUTATIONS)):
+        answer = _answer(decoder, _record(sent.value), late=False)
+        if sent.mutation is None:
+            assert answer == _answer(alone, _record(sent.value), late=False)
+        elif isinstance(answer, str):
+            refused.add(answer)
+    assert {"not-json", "features-absent", "id-type", "label-form", "time-value"} <= refused
+    assert {"field-value", "label-type", "label-value", "oversized", "tombstone"} <= refused
 
 
 def test_objects_in_objects_have_an_end() -> None:
@@ -334,7 +359,7 @@ def test_rows_of_tables_are_read_by_a_mapping_only() -> None:
         Decoder().decode(_record(row))
     settings = Settings(
         mapping_id="$.number",
-        mapping_labels="$.tags",
+        mapping_labels=["$.tags"],
         mapping_labels_separator=";",
         mapping_time="$.at",
         mapping_fields={"size": "numeric", "none": "numeric", "price": "numeric"},
@@ -364,7 +389,7 @@ def test_a_table_of_texts_that_are_numbers_is_packed() -> None:
 
 
 def test_labels_may_come_late() -> None:
-    settings = Settings(mapping_id="$.id", mapping_labels="$.tags", late_labels=True)
+    settings = Settings(mapping_id="$.id", mapping_labels=["$.tags"], late_labels=True)
     decoder = decoder_of(settings)
     alone = decoder.decode_any(_record(b'{"id": 7, "tags": ["a"], "body": null}'))
     assert alone == LabelEvent(7, ["a"])
@@ -373,7 +398,7 @@ def test_labels_may_come_late() -> None:
     neither = decoder.decode_any(_record(b'{"id": 7, "body": null}'))
     assert isinstance(neither, Event)
     with pytest.raises(MalformedEventError) as caught:
-        decoder_of(Settings(mapping_labels="$.tags")).decode_any(_record(b'{"tags": ["a"]}'))
+        decoder_of(Settings(mapping_labels=["$.tags"])).decode_any(_record(b'{"tags": ["a"]}'))
     assert caught.value.kind == "id-missing"
 
 
@@ -414,7 +439,9 @@ def test_many_names_do_not_stay() -> None:
 
 def test_a_mapped_stream_is_learned_as_its_own_events_are() -> None:
     mapped = decoder_of(
-        Settings(mapping_id="$.n", mapping_labels="$.l", mapping_features="$.f", mapping_time="$.w")
+        Settings(
+            mapping_id="$.n", mapping_labels=["$.l"], mapping_features="$.f", mapping_time="$.w"
+        )
     )
     own, encoders = Decoder(), (Encoder(), Encoder())
     for i in range(6):
@@ -431,3 +458,16 @@ def test_a_mapped_stream_is_learned_as_its_own_events_are() -> None:
     first, second = (encoder.take() for encoder in encoders)
     assert np.array_equal(first.indices, second.indices)
     assert np.array_equal(first.values, second.values, equal_nan=True)
+
+
+def test_what_it_costs_can_be_measured() -> None:
+    found = measure(rounds=1, limit=20, n_texts=5)
+    assert {"own", "flat", "nested", "texts", "rounds"} == set(found)
+    assert found["nested"]["events"] == 20
+    assert found["texts"]["per_second"] > 0
+    assert 1_000 < found["texts"]["bytes"] < 2_500
+    events = [decoder_of(FLAT).decode(record) for record in yeast_elsewhere(nested=False, limit=3)]
+    deeper = [decoder_of(NESTED).decode(each) for each in yeast_elsewhere(nested=True, limit=3)]
+    for one, other in zip(events, deeper, strict=True):
+        assert (one.id, one.on, len(members(one.x))) == (other.id, other.on, 103)
+        assert sorted(members(one.x).values()) == sorted(members(other.x).values())

@@ -100,10 +100,10 @@ class _Shape:
                 self.whole = False
         self.take = _taker(own, len(value))
         for _, shape in self.inner:
-            names += shape.names
+            names.extend(shape.names)
             self.text &= shape.text
             self.whole &= shape.whole
-        self.names = tuple(names)
+        self.names: tuple[str, ...] = tuple(names)
         self.pack = struct.Struct(f"={len(names)}d").pack
 
     def values(self, value: Any) -> Iterable[Any] | None:

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, NamedTuple
 
 import orjson
@@ -23,16 +24,18 @@ from ihomer.instances import Event, LabelEvent
 from ihomer.stream.mapping.kinds import MISSING, Kind, number_of_text
 from ihomer.stream.mapping.labels import FALSE, TRUE
 from ihomer.stream.mapping.moments import moment
-from ihomer.stream.mapping.paths import spelled
+from ihomer.stream.mapping.paths import HEADER, spelled
 
 Steps = tuple[str, ...]
 
-_LABEL_NAMES = ("labels", "tags", "label", "tag", "categories", "category", "classes", "topics")
-_LABEL_NAMES += ("class", "topic", "y", "target", "targets", "keywords", "genres")
+_LABEL_NAMES = (
+    *("labels", "tags", "label", "tag", "categories", "category", "classes", "topics"),
+    *("class", "topic", "y", "target", "targets", "keywords", "genres"),
+)
 _LABEL_COLUMN = re.compile(r"(?i)(label|class|tag|topic|target|is|has|y)([_ .-]|(?=\d)).*")
 _ID_NAMES = ("id", "_id", "uuid", "guid", "event_id", "eventid", "key")
 _TIME_NAME = re.compile(
-    r"(?i)(ts|.*time.*|.*date.*|created|updated|.*_at|.*[a-z]At|occurred|published)"
+    r"(?i)(ts|.*time.*|.*date.*|created|updated|.*_at|.*[a-z]At|occurred|published|sent|when)"
 )
 _SEPARATORS = ("|", ";", ",")
 _FEW = 20  # different values, whatever the number of events
@@ -68,6 +71,9 @@ class Guess:
         Of ``id``, ``labels``, ``time`` and ``default``.
     fields
         By flattened name.
+    headers
+        Of a topic's records, by ``$header.NAME``; nobody can tell whether they are meant to be
+        features.
     default
         Of fields that were not seen.
     """
@@ -82,6 +88,7 @@ class Guess:
     time: str = ""
     reasons: dict[str, str] = field(default_factory=dict)
     fields: dict[str, FieldGuess] = field(default_factory=dict)
+    headers: dict[str, FieldGuess] = field(default_factory=dict)
     default: str = "ignore"
 
 
@@ -114,6 +121,7 @@ def infer(records: Iterable[Record]) -> Guess:
     guess = Guess()
     rows: list[Mapping[str, Any]] = []
     events, keys = 0, []
+    headers: dict[str, list[str]] = {}
     for record in records:
         guess.tried += 1
         events += isinstance(record.value, Event | LabelEvent)
@@ -123,6 +131,8 @@ def infer(records: Iterable[Record]) -> Guess:
         else:
             rows.append(row)
             keys.append(record.key)
+            for name, value in record.headers:
+                headers.setdefault(name, []).append(value.decode(errors="replace"))
     if events or not rows:
         guess.shape = "events" if events else "nothing"
         return guess
@@ -139,6 +149,7 @@ def infer(records: Iterable[Record]) -> Guess:
         # Of names with a $ only those around the record's value can be named.
         if spelled(each.steps) != guess.id and not each.name.startswith("$"):
             guess.fields.setdefault(each.name, kind_of(each.values))
+    guess.headers = {f"{HEADER}{name}": kind_of(found) for name, found in headers.items() if name}
     _choose_default(guess, rows)
     return guess
 
@@ -420,5 +431,5 @@ def _examples(values: Sequence[Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = ascii(value)
+    text = str(value) if isinstance(value, date) else ascii(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

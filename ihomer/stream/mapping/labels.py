@@ -61,7 +61,8 @@ def _names(path: Path, value: Any, separator: str) -> Labels:
             return _checked(path, [part for part in parts if part]), ()
         return (_checked(path, [value]), ()) if value else (None, ())
     if isinstance(value, Mapping):
-        on, off = [], []
+        on: list[str] = []
+        off: list[str] = []
         for name, state in value.items():
             truth = _truth(state)
             if truth is None:
@@ -105,7 +106,8 @@ def _checked(path: Path, names: list[Any]) -> list[str]:
 
 def _columns(paths: Sequence[Path]) -> Find:
     def find(data: Mapping[str, Any], record: Record) -> Labels:
-        on, off = [], []
+        on: list[str] = []
+        off: list[str] = []
         for path in paths:
             value = path.find(data, record)
             if value is ABSENT or value is None or value == "":

@@ -86,6 +86,10 @@ def _mapping(guess: Guess) -> list[str]:
     fields = folded(guess.fields, guess.default)
     for name, each in fields.items():
         found += [_comment(each.seen), f"{toml_value(name)} = {toml_value(each.kind)}"]
+    if guess.headers:
+        found += [_comment("Headers of the records; take the # away from those that are features.")]
+    for name, each in guess.headers.items():
+        found += [_comment(each.seen), f"#{toml_value(name)} = {toml_value(each.kind)}"]
     separators = {name: each.separator for name, each in fields.items() if each.separator}
     if separators:
         found += ["", "[mapping.separators]"]
@@ -113,20 +117,14 @@ def folded(fields: dict[str, FieldGuess], default: str) -> dict[str, FieldGuess]
     for name, each in fields.items():
         steps = name.split(".")
         heads = [".".join(steps[:at]) for at in range(1, len(steps))]
-        head = next(
-            (
-                head
-                for head in heads
-                if not each.separator
-                and len(below[head]) == 1
-                and below[head].total() >= _MANY
-                and head not in fields
-            ),
-            None,
-        )
-        if head is not None:
-            n = below[head].total()
-            found[head] = FieldGuess(each.kind, f"{n:,} fields below it, all of this kind")
+        whole = [
+            head
+            for head in heads
+            if len(below[head]) == 1 and below[head].total() >= _MANY and head not in fields
+        ]
+        if whole and not each.separator:
+            n = below[whole[0]].total()
+            found[whole[0]] = FieldGuess(each.kind, f"{n:,} fields below it, all of this kind")
         elif each.kind != default or each.separator:
             found[name] = each
     return found

@@ -20,7 +20,15 @@ from pydantic_settings import (
 )
 
 from ihomer.stream.address import parse_address
-from ihomer.stream.mapping.paths import is_meta, parse_path
+from ihomer.stream.settings.mapping_values import (
+    field_names,
+    filled_texts,
+    flattened,
+    label_places,
+    named_as_feature,
+    object_place,
+    one_place,
+)
 
 PREFIX = "IHOMER_"
 
@@ -86,56 +94,6 @@ def _folder(value: object) -> object:
         except RuntimeError as error:  # the home folder of an unknown user
             raise ValueError from error
     return value
-
-
-def _path(value: str | None) -> str | None:
-    if value is not None and parse_path(value).each is not None:
-        raise ValueError(f"found {value!r} with [*], accepted: one place")
-    return value
-
-
-def _object_path(value: str) -> str:
-    path = parse_path(value)
-    if path.meta or path.each is not None:
-        raise ValueError(f'found {value!r}, accepted: an object in the record, such as "$.x"')
-    return value
-
-
-def _label_paths(values: list[str]) -> list[str]:
-    for value in values:
-        if not parse_path(value).steps and not is_meta(value):
-            raise ValueError(f"found {value!r}, accepted: a path to something in the record")
-    return _all_different(values)
-
-
-def _flat(value: object) -> object:
-    """Tables in tables, as TOML reads ``ticket.body = "text"``, by their names joined with dots."""
-    if not isinstance(value, dict):
-        return value
-    found: dict[object, object] = {}
-    for name, each in value.items():
-        inner = _flat(each)
-        if isinstance(inner, dict):
-            found.update((f"{name}.{below}", kind) for below, kind in inner.items())
-        else:
-            found[name] = inner
-    return found
-
-
-def _field_names(values: dict[str, Any]) -> dict[str, Any]:
-    for name in values:
-        if name.startswith("$") and not is_meta(name):
-            raise ValueError(
-                f"found the name {name!r}, accepted: a field's name without $., or $key,"
-                " $header.NAME or $timestamp"
-            )
-    return values
-
-
-def _separators(values: dict[str, str]) -> dict[str, str]:
-    if not all(values.values()):
-        raise ValueError
-    return values
 
 
 def _key(default: object, description: str, accepted: str = "", *, safe: bool = False) -> Any:
@@ -224,17 +182,17 @@ class Settings(BaseSettings):
     strict: Annotated[bool, Field(strict=True)] = _key(
         False, "Whether an event with a field that is not in the schema is malformed."
     )
-    mapping_id: Annotated[str | None, AfterValidator(_path), BeforeValidator(_empty_is_none)] = (
-        _key(
-            None,
-            "Where an event's id lies, if events have a shape of their own: any mapping_ key"
-            " that is set makes every JSON object and every row of a table be read by all of them.",
-            'a path such as "$.ticket.id", "$["any name"]", "$key", "$header.NAME" or "$timestamp",'
-            ' or "" for the place of the record',
-        )
+    mapping_id: Annotated[
+        str | None, AfterValidator(one_place), BeforeValidator(_empty_is_none)
+    ] = _key(
+        None,
+        "Where an event's id lies, if events have a shape of their own: any mapping_ key"
+        " that is set makes every JSON object and every row of a table be read by all of them.",
+        'a path such as "$.ticket.id", "$["any name"]", "$key", "$header.NAME" or "$timestamp",'
+        ' or "" for the place of the record',
     )
     mapping_labels: Annotated[
-        list[str], NoDecode, BeforeValidator(_one_or_many), AfterValidator(_label_paths)
+        list[str], NoDecode, BeforeValidator(_one_or_many), AfterValidator(label_places)
     ] = _key(
         [],
         "Where its labels lie.",
@@ -250,14 +208,14 @@ class Settings(BaseSettings):
         "What separates several labels in one text.",
         'a text such as ",", or "" if the whole text is one label',
     )
-    mapping_time: Annotated[str | None, AfterValidator(_path), BeforeValidator(_empty_is_none)] = (
-        _key(None, "Where its time lies, which its prediction carries.", 'a path, or "" for none')
-    )
+    mapping_time: Annotated[
+        str | None, AfterValidator(one_place), BeforeValidator(_empty_is_none)
+    ] = _key(None, "Where its time lies, which its prediction carries.", 'a path, or "" for none')
     mapping_time_unit: Literal["auto", "s", "ms", "us", "ns"] = _key(
         "auto",
         "Of what times that are numbers count the units since 1970; auto goes by their size.",
     )
-    mapping_features: Annotated[str, AfterValidator(_object_path)] = _key(
+    mapping_features: Annotated[str, AfterValidator(object_place)] = _key(
         "$",
         "The object whose members are features, and members of members.",
         'a path to an object, "$" for the whole record',
@@ -269,8 +227,8 @@ class Settings(BaseSettings):
     mapping_fields: Annotated[
         dict[str, Literal["text", "nominal", "numeric", "time", "set", "ignore"]],
         NoDecode,
-        BeforeValidator(_flat),
-        AfterValidator(_field_names),
+        BeforeValidator(flattened),
+        AfterValidator(field_names),
     ] = _key(
         {},
         "Kinds of fields by name, members of members as a.b; a name stands for all below it, and"
@@ -278,7 +236,7 @@ class Settings(BaseSettings):
         'a table of name to "text", "nominal", "numeric", "time", "set" or "ignore"',
     )
     mapping_separators: Annotated[
-        dict[str, str], NoDecode, BeforeValidator(_flat), AfterValidator(_separators)
+        dict[str, str], NoDecode, BeforeValidator(flattened), AfterValidator(filled_texts)
     ] = _key(
         {},
         "Of fields of kind set that come as one text, what separates the items.",
@@ -530,17 +488,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _labels_are_no_features(self) -> Self:
-        root = parse_path(self.mapping_features).steps
-        for text in self.mapping_labels:
-            path = parse_path(text)
-            steps = path.steps[len(root) :] if path.steps[: len(root)] == root else ()
-            name = path.meta or ".".join(steps)
-            if (steps or path.meta) and self.mapping_fields.get(name, "ignore") != "ignore":
-                raise PydanticCustomError(
-                    "mapping_fields",
-                    "found {name}, which mapping_labels names, accepted: other fields",
-                    {"name": name},
-                )
+        name = named_as_feature(self.mapping_labels, self.mapping_features, self.mapping_fields)
+        if name is not None:
+            raise PydanticCustomError(
+                "mapping_fields",
+                "found {name}, which mapping_labels names, accepted: other fields",
+                {"name": name},
+            )
         return self
 
     @property
