@@ -192,7 +192,7 @@ class Model:
             self.grove.admit(batch.n_labels)
         else:
             # Features that nobody has learned have columns of their own all the same.
-            columns = max(columns, int(batch.indices.max(initial=-1)) + 1)
+            columns = max(columns, batch.columns)
         labels = batch.n_labels
         scaled = single_precision(self._scaler.transform(batch))
         neighbours = self._neighbours if self.at_work("neighbours") else None

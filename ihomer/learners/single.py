@@ -16,6 +16,7 @@ import numpy as np
 
 from ihomer.instances import Batch, BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.learners.block import (
+    EXPERTS,
     FOREST,
     LINEAR,
     NEIGHBOURS,
@@ -26,17 +27,25 @@ from ihomer.learners.block import (
     RIDGE,
 )
 from ihomer.learners.engine import Engine
+from ihomer.learners.experts.linear import BASE_STEP, NO_BASE
+from ihomer.learners.experts.network import DenseRows
+from ihomer.learners.experts.ridge import GainRows
 from ihomer.learners.kernels.calibration import calibrate_rows
+from ihomer.learners.kernels.dense import LAYOUTS, dense_rows
+from ihomer.learners.kernels.linear import linear_rows
 from ihomer.learners.kernels.mixture import mix_rows
 from ihomer.learners.kernels.neighbours import NEIGHBOURS as MOST_NEIGHBOURS
+from ihomer.learners.kernels.network import network_rows
+from ihomer.learners.kernels.prototypes import NEAREST, prototype_rows
 from ihomer.learners.kernels.ridge import gain_steps
-from ihomer.learners.kernels.rows import cut_values, write_rows
-from ihomer.learners.kernels.scaling import scale_rows
+from ihomer.learners.kernels.rows import cut_values
+from ihomer.learners.kernels.scaling import STRIDE, scale_rows
 from ihomer.learners.kernels.trivial import trivial_rows
 from ihomer.learners.kernels.votes import neighbour_votes, search_rows
 from ihomer.learners.model import Model
 from ihomer.learners.scaling import RAW_LIMIT, Rows
 from ihomer.learners.segment import Segment
+from ihomer.prepared import PreparedCalls
 
 
 class Told(NamedTuple):
@@ -59,7 +68,10 @@ class Told(NamedTuple):
 
 
 class Single:
-    """Room for one event; whoever asks holds the model's lock, and reads the answer before."""
+    """Room for one event; whoever asks holds the model's lock, and reads the answer before.
+
+    All arrays that an event is written to are kept, so that the calls of kernels can be prepared.
+    """
 
     def __init__(self) -> None:
         self._indptr: OffsetArray = np.zeros(2, dtype=np.int64)
@@ -67,8 +79,9 @@ class Single:
         self._y_indptr: OffsetArray = np.zeros(2, dtype=np.int64)
         self._y_indices: IntArray = np.zeros(0, dtype=np.int32)
         self._labelled: BoolArray = np.zeros(1, dtype=np.bool_)
+        self._y = (self._y_indptr, self._y_indices, self._labelled)
         # Nothing is learned, so there is no gain.
-        self._no_gains = (
+        self._no_gains: GainRows = GainRows(
             np.zeros(2, dtype=np.int64),
             np.zeros(0, dtype=np.int32),
             np.zeros(0, dtype=np.float32),
@@ -79,14 +92,43 @@ class Single:
             np.empty((1, MOST_NEIGHBOURS), dtype=np.float32),
             np.empty(1, dtype=np.float32),
         )
+        self._make_room(64)
+        self._make_slots(0)
+        self._make_width(0, np.zeros((len(EXPERTS), STRIDE, 8), dtype=np.float32), 8)
+        # Most arguments seldom are others than in the call before.
+        self._call = PreparedCalls()
+
+    def _make_room(self, values: int) -> None:
+        """For so many values of an event."""
+        self._indices: IntArray = np.zeros(values, dtype=np.int32)
+        self._values: FloatArray = np.zeros(values)
         self._scaled_indptr: OffsetArray = np.zeros(2, dtype=np.int64)
-        self._scaled_indices: IntArray = np.zeros(0, dtype=np.int32)
-        self._scaled: FloatArray = np.zeros(0)
-        self._narrow: Float32Array = np.zeros(0, dtype=np.float32)
-        self._raw: Float32Array = np.zeros(0, dtype=np.float32)
-        self._scores: FloatArray = np.zeros((1, 0))
-        self._mixed: FloatArray = np.zeros((1, 0))
-        self._on: BoolArray = np.zeros((1, 0), dtype=np.bool_)
+        self._scaled_indices: IntArray = np.zeros(values, dtype=np.int32)
+        self._scaled: FloatArray = np.zeros(values)
+        self._narrow: Float32Array = np.zeros(values, dtype=np.float32)
+        self._raw: Float32Array = np.zeros(values, dtype=np.float32)
+
+    def _make_slots(self, slots: int) -> None:
+        """For so many dense columns."""
+        self._dense = DenseRows(
+            np.zeros((1, slots), dtype=np.float32),
+            np.zeros(1, dtype=np.int32),
+            np.zeros((LAYOUTS, slots), dtype=np.int32),
+            np.zeros(1, dtype=np.int32),
+            np.zeros((1, NEAREST), dtype=np.int32),
+            np.zeros((1, NEAREST), dtype=np.float32),
+            np.zeros(1, dtype=np.int32),
+            np.zeros(1, dtype=np.int32),
+        )
+
+    def _make_width(self, labels: int, logits: Float32Array, width: int) -> None:
+        """For so many labels in a block of that width, whose logits stand in `logits`."""
+        self._labels, self._logits = labels, logits
+        self._at = [logits[expert, :1] for expert in range(len(EXPERTS))]
+        self._out: Float32Array = np.zeros((1, width), dtype=np.float32)
+        self._scores: FloatArray = np.zeros((1, labels))
+        self._mixed: FloatArray = np.zeros((1, labels))
+        self._on: BoolArray = np.zeros((1, labels), dtype=np.bool_)
 
     def predict(
         self, engine: Engine, indices: IntArray, values: FloatArray, columns: int, *, decide: bool
@@ -108,147 +150,114 @@ class Single:
         blocks, many = model.blocks, len(indices)
         if many:
             columns = max(columns, int(indices[-1]) + 1)
-        work = model.at_work
-        growing = work("forest")
+        growing = model.at_work("forest")
         grove, block = model.grove, blocks[0]
-        labels = block.count
         trees_of_clusters = growing and (len(grove.serving) > 1 or not grove.first_works)
         if len(blocks) > 1 or columns > model.most_columns or trees_of_clusters:
             return None
+        room = many + int(model.scaler.state.progress[1])
+        if room > len(self._indices):
+            self._make_room(2 * room)
+        labels, logits = block.count, block.logits_of_all
+        if self._labels != labels or self._logits is not logits:
+            self._make_width(labels, logits, logits.shape[2])
         self._indptr[1] = many
-        self._known[:] = labels
-        batch = Batch(
-            self._indptr,
-            indices,
-            values,
-            self._y_indptr,
-            self._y_indices,
-            self._labelled,
-            self._known,
-        )
-        if self._scores.shape[1] != labels:
-            self._scores, self._mixed = np.empty((1, labels)), np.empty((1, labels))
-            self._on = np.empty((1, labels), dtype=np.bool_)
-        linear = [name for name in block.linear if work(name)]
-        at, active = block._logits, block._active
-        active[:] = block._on
-        scaled = self._scale(model, batch)
+        self._indices[:many], self._values[:many] = indices, values
+        self._known.fill(labels)
+        batch = Batch(self._indptr, indices, values, *self._y, self._known)
+        active = block.active
+        active[:] = block.switched_on
+        linear = [name for name in block.linear if model.at_work(name)]
+        scaled = self._scale(model)
         if growing:
             segment = self._segment(model, batch, scaled, linear)
             grove.serving[0].grow(segment, columns, nursery=True)
-        self._ask(model, batch, scaled, linear)
+        self._ask(model, batch, linear)
         if growing:
             grove.serving[0].correct(segment, nursery=True)
             active[PATH] &= segment.correcting
         else:
             active[FOREST] = active[PATH] = False
-        mix_rows(
-            at,
-            active,
-            self._y_indptr,
-            self._y_indices,
-            self._labelled,
-            self._known,
-            0,
-            block._stacking,
-            block.mixture,
-            block._out,
-        )
-        out, decision = block._out[:1], model.decision
+        out, decision = self._out, model.decision
+        stacking, state = block.stacking, block.mixture
+        mix = (*self._y, self._known, 0, stacking, state, out)
+        self._call("mix", mix_rows, logits, active, *mix)
         if decide and not decision.calibrated:
             self._mixed[0] = out[0, 1 : 1 + labels]
-        if block._calibrated:
-            calibrate_rows(
-                self._y_indptr,
-                self._y_indices,
-                self._labelled,
-                self._known,
-                0,
-                block.calibration,
-                out,
-            )
-        write_rows(out, self._known, 0, labels, self._scores)
+        if block.calibrated:
+            corrected = (*self._y, self._known, 0, block.calibration, out)
+            self._call("calibrate", calibrate_rows, *corrected)
+        self._scores[0] = out[0, 1 : 1 + labels]
         on = None
         if decide:
-            self._on[:] = False
-            decision.run(self._scores if decision.calibrated else self._mixed, batch, self._on)
+            self._on.fill(False)
+            basis = self._scores if decision.calibrated else self._mixed
+            decision.run(basis, batch, self._on, self._call)
             on = self._on[0]
         return Told(self._scores[0], on, float(out[0, 0]))
 
-    def _scale(self, model: Model, batch: Batch) -> Rows:
+    def _scale(self, model: Model) -> Rows:
         """See `Scaler.transform`."""
-        state = model.scaler.state
-        room = len(batch.indices) + int(state.progress[1])
-        if room > len(self._scaled):
-            self._scaled_indices = np.empty(2 * room, dtype=np.int32)
-            self._scaled = np.empty(2 * room)
-            self._narrow = np.empty(2 * room, dtype=np.float32)
-            self._raw = np.empty(2 * room, dtype=np.float32)
-        indptr = self._scaled_indptr
-        scale_rows(
-            batch.indptr,
-            batch.indices,
-            batch.values,
-            batch.labelled,
-            state,
-            indptr,
-            self._scaled_indices,
-            self._scaled,
-        )
-        used = int(indptr[1])
-        values = self._narrow[:used]
-        values[:] = self._scaled[:used]
-        return Rows(indptr, self._scaled_indices[:used], values)
+        events = (self._indptr, self._indices, self._values, self._labelled)
+        rows = (self._scaled_indptr, self._scaled_indices, self._scaled)
+        self._call("scale", scale_rows, *events, model.scaler.state, *rows)
+        used = int(self._scaled_indptr[1])
+        self._narrow[:used] = self._scaled[:used]
+        return Rows(self._scaled_indptr, self._scaled_indices[:used], self._narrow[:used])
 
     def _segment(self, model: Model, batch: Batch, scaled: Rows, linear: Sequence[str]) -> Segment:
         """What the trees of all labels are shown."""
         base, outer = model.outer_arrays(1, batch.n_labels, linear, growing=True)
-        correcting = model.correcting
-        return Segment(batch, scaled, scaled, None, linear, True, correcting, True, base, outer)
+        return Segment(
+            batch, scaled, scaled, None, linear, True, model.correcting, True, base, outer
+        )
 
-    def _ask(self, model: Model, batch: Batch, scaled: Rows, linear: Sequence[str]) -> None:
+    def _ask(self, model: Model, batch: Batch, linear: Sequence[str]) -> None:
         """Let all experts but the trees write their logits; see `LabelBlock`."""
-        block = model.blocks[0]
-        at, active = block._logits, block._active
+        block, at, y = model.blocks[0], self._at, (*self._y, self._known)
+        active = block.active
         ids, position_of = block.ids(batch.n_labels)
-        y = (self._y_indptr, self._y_indices, self._labelled)
+        scaled = (self._scaled_indptr, self._scaled_indices, self._narrow)
         for number, (name, (kind, _, _)) in enumerate(LINEAR.items()):
-            active[number] &= name in linear
-            if name in linear:
-                rows = scaled
-                if kind == "raw":
-                    raw = self._raw[: len(batch.values)]
-                    cut_values(batch.values, RAW_LIMIT, raw)
-                    rows = Rows(batch.indptr, batch.indices, raw)
-                expert = block.linear[name]
-                expert.run(rows, batch, ids, position_of, at[number, :1])
-        if block.ridge is not None and model.at_work("ridge"):
-            ridge = block.ridge
-            gain_steps(
-                *scaled,
-                *self._no_gains,
-                *y,
-                self._known,
-                ids,
-                position_of,
-                ridge.reserve,
-                ridge.state,
-                ridge.reach,
-                at[RIDGE, :1],
-            )
+            if name not in linear:
+                active[number] = False
+                continue
+            rows = scaled
+            if kind == "raw":
+                many = len(batch.values)
+                cut_values(batch.values, RAW_LIMIT, self._raw[:many])
+                rows = (self._indptr, self._indices, self._raw)
+            expert = block.linear[name]
+            how = (expert.step, BASE_STEP, expert.decay)
+            own = (ids, position_of, expert.reserve, NO_BASE, expert.state, expert.reach, *how)
+            self._call(name, linear_rows, *rows, *y, *own, at[number])
+        ridge = block.ridge
+        if ridge is not None and model.at_work("ridge"):
+            steps = (ids, position_of, ridge.reserve, ridge.state, ridge.reach, at[RIDGE])
+            self._call("ridge", gain_steps, *scaled, *self._no_gains, *y, *steps)
         else:
             active[RIDGE] = False
-        trivial_rows(*y, 0, block.trivial, at[PRIORS, :1], at[PERSISTENCE, :1])
-        dense = model.dense
+        rates = (0, block.trivial, at[PRIORS], at[PERSISTENCE])
+        self._call("trivial", trivial_rows, *self._y, *rates)
+        dense, net = model.dense, block.net
         if dense is None or not model.at_work("net"):
             active[NET] = False
-        elif block.net is not None:
-            block.net.run(dense.transform(batch), batch, at[NET, :1])
+        elif net is not None:
+            if self._dense.x.shape[1] != dense.slots:
+                self._make_slots(dense.slots)
+            rows_of = self._dense
+            events = (self._indptr, self._indices, self._values, self._labelled)
+            self._call("dense", dense_rows, *events, dense.state, *rows_of[:4])
+            near = (self._labelled, dense.prototypes, *rows_of[4:])
+            self._call("prototypes", prototype_rows, *rows_of[:4], *near)
+            own_net = (net.first_label, net.n_labels, net.state, at[NET])
+            self._call("net", network_rows, *rows_of, *y, *own_net)
         neighbours = model.neighbours
         if neighbours is None or not model.at_work("neighbours"):
             active[NEIGHBOURS] = False
         else:
             state, found = neighbours.state, self._found
-            search_rows(*scaled, *y, self._known, state, *found)
-            votes = at[NEIGHBOURS, :1]
-            neighbour_votes(state.y_indptr, state.y_labels, *found, 0, at[PRIORS, :1], votes)
+            self._call("search", search_rows, *scaled, *y, state, *found)
+            votes = (0, at[PRIORS], at[NEIGHBOURS])
+            labels_of = (state.y_indptr, state.y_labels)
+            self._call("vote", neighbour_votes, *labels_of, *found, *votes)

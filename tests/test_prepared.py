@@ -1,0 +1,110 @@
+"""Calls whose arguments are prepared once do what the kernels do."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ihomer import IHomer
+from ihomer.learners.kernels.linkage import average_linkage
+from ihomer.learners.kernels.rows import cut_values, write_rows
+from ihomer.learners.kernels.trivial import empty_trivial, trivial_rows
+from ihomer.prepared import Prepared, PreparedCalls, plainly
+from tests.streams import learned, stream
+
+
+@given(st.lists(st.floats(allow_infinity=False), max_size=20), st.floats(0.5, 1e6))
+def test_arrays_and_numbers_are_passed_as_they_are(values: list[float], limit: float) -> None:
+    given_values, out = np.array(values), np.zeros(len(values), dtype=np.float32)
+    expected = np.zeros_like(out)
+    call = Prepared(cut_values, (given_values, limit, out))
+    for _ in range(2):  # what arrays hold may change
+        call()
+        cut_values(given_values, limit, expected)
+        assert out.tobytes() == expected.tobytes()
+        given_values[:] = given_values[::-1].copy()
+
+
+@given(st.integers(1, 40), st.integers(0, 2**32))
+def test_states_integers_flags_and_two_axes_are_passed_as_they_are(width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 5))
+    sizes = rng.integers(0, 3, n)
+    y_indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    y_indices = rng.integers(0, width, y_indptr[-1]).astype(np.int32)
+    labelled = rng.random(n) < 0.5
+    states, outs = [], []
+    for way in (plainly, PreparedCalls()):
+        state = empty_trivial(width)
+        state.on[:] = np.arange(width)
+        state.events[0] = width
+        out = (np.zeros((n, width), np.float32), np.zeros((n, width), np.float32))
+        way("trivial", trivial_rows, y_indptr, y_indices, labelled, 0, state, *out)
+        states.append([part.tobytes() for part in state])
+        outs.append([part.tobytes() for part in out])
+    assert states[0] == states[1]
+    assert outs[0] == outs[1]
+
+
+def test_other_arrays_are_noticed() -> None:
+    calls = PreparedCalls()
+    p = np.array([[0.5, 0.25, 0.75]], dtype=np.float32)
+    known = np.array([2, 2], dtype=np.int32)
+    for labels in (2, 1, 2):
+        out = np.full((1, labels), -1.0)
+        calls("write", write_rows, p, known, 0, labels, out)
+        assert out.tolist() == [[0.25, 0.75][:labels]]
+    call = Prepared(write_rows, (p, known, 0, 2, out))
+    assert call.fits((p, known, 0, 2, out))
+    assert not call.fits((p.copy(), known, 0, 2, out))
+
+
+class _Pair(NamedTuple):
+    one: Any
+    two: Any
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is laid out")
+def test_what_cannot_be_laid_out_is_refused() -> None:
+    out = np.zeros(4, dtype=np.float32)
+    with pytest.raises(TypeError, match="an array of type"):
+        Prepared(cut_values, (np.zeros(8)[::2], 1.0, out))
+    with pytest.raises(TypeError, match="a kernel with a result"):
+        Prepared(average_linkage, (np.zeros((2, 2)),))
+    with pytest.raises(TypeError, match="an argument of type"):
+        Prepared(cut_values, (_Pair(out, "text"), 1.0, out))
+
+
+@pytest.mark.parametrize("objective", ["subset", "hamming", "macro-f1"])
+@pytest.mark.parametrize("without", [(), ("forest", "path"), ("ridge", "net"), ("neighbours",)])
+def test_one_event_is_predicted_as_in_a_batch(objective: Any, without: Any) -> None:
+    pairs = stream(420, 11)
+    model, twin = (learned([], objective=objective, without=without) for _ in range(2))
+    twin._single.predict = lambda *a, **k: None  # type: ignore[method-assign]
+    for number, (x, y) in enumerate(pairs):
+        for each in (x, {"never seen": 1.0, **x}, {}) if number % 7 == 0 else (x,):
+            assert model.predict_one(each) == twin.predict_one(each)
+            assert model.predict_proba_one(each) == twin.predict_proba_one(each)
+            assert model.rank_one(each, 2) == twin.rank_one(each, 2)
+        model.learn_one(x, y)
+        twin.learn_one(x, y)
+
+
+def test_models_that_take_turns_do_not_mix(tmp_path: Any) -> None:
+    pairs = stream(60, 2)
+    models = [IHomer(seed=seed) for seed in range(3)]
+    for model in models:
+        for x, y in pairs[: 20 * (1 + model.seed)]:
+            model.learn_one(x, y)
+    x = pairs[-1][0]
+    expected = [model.predict_proba_one(x) for model in models]
+    models[2].save(tmp_path / "model")
+    models.append(IHomer.load(tmp_path / "model"))
+    expected.append(expected[2])
+    for _ in range(3):
+        assert [model.predict_proba_one(x) for model in models] == expected
