@@ -178,8 +178,15 @@ class Batch:
     def where(self, chosen: BoolArray) -> Batch:
         """Some of the events, bool (n,), in arrays of their own; no changes come with them."""
         if len(chosen) == 1 and chosen[0]:  # as one event at a time is learned
-            own = (self.indptr, self.indices, self.values, self.y_indptr, self.y_indices)
-            return Batch(*(part.copy() for part in own), chosen.copy(), self.known.copy())
+            return Batch(
+                self.indptr.copy(),
+                self.indices.copy(),
+                self.values.copy(),
+                self.y_indptr.copy(),
+                self.y_indices.copy(),
+                chosen.copy(),
+                self.known.copy(),
+            )
         indptr, cells = rows_where(self.indptr, chosen)
         y_indptr, y_cells = rows_where(self.y_indptr, chosen)
         return Batch(

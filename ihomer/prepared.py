@@ -60,7 +60,8 @@ class Prepared:
         self._arguments = tuple(arguments)
         self._plain = None if isinstance(kernel, Dispatcher) else kernel
         self._block: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-        self._at, self._enter = 0, _nothing
+        self._at = 0
+        self._enter: _Enter = _nothing
         if self._plain is None:
             kinds = tuple(map(typeof, self._arguments))
             words: list[int] = []
@@ -114,8 +115,9 @@ def _lay(kind: Any, value: Any, words: list[int]) -> None:
         # Nobody counts references: the arrays are kept alive here.
         words += [0, 0, value.size, value.itemsize, value.__array_interface__["data"][0]]
         words += [*value.shape, *value.strides]
-    elif isinstance(kind, types.BaseTuple):
-        for part, each in zip(kind.types, value, strict=True):
+    elif isinstance(kind, types.NamedTuple):
+        parts: Any = kind.types
+        for part, each in zip(parts, value, strict=True):
             _lay(part, each, words)
     elif isinstance(kind, types.Integer | types.Boolean):
         words.append(int(value))
