@@ -115,8 +115,8 @@ def _lay(kind: Any, value: Any, words: list[int]) -> None:
         # Nobody counts references: the arrays are kept alive here.
         words += [0, 0, value.size, value.itemsize, value.__array_interface__["data"][0]]
         words += [*value.shape, *value.strides]
-    elif isinstance(kind, types.NamedTuple):
-        parts: Any = kind.types
+    elif isinstance(kind, types.BaseTuple):
+        parts: Any = getattr(kind, "types")  # noqa: B009 - its base in the stubs lacks them
         for part, each in zip(parts, value, strict=True):
             _lay(part, each, words)
     elif isinstance(kind, types.Integer | types.Boolean):

@@ -1,16 +1,16 @@
-"""One event that is only predicted, by the shortest way through a dense learner.
+"""One event, predicted or learned, by the shortest way through a dense model.
 
-In: the features of one event. Out: what `Engine.run` says of a batch of that event, bit for bit.
+In: the features of one event. Out: what `Model.run` makes of a batch of that event, bit for bit.
 It is here because a service predicts one event per request, and on the way of the batches most of
 the time goes into making arrays of one row: here they are made once, and what only learning asks
-for is left out. Where a model has more than one block of labels, or trees of single clusters, it
-says so, and the batches' way is taken.
+for is left out of a prediction. Where a model has more than one block of labels, or trees of single
+clusters, it says so, and the batches' way is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,9 @@ from ihomer.learners.block import (
     PERSISTENCE,
     PRIORS,
     RIDGE,
+    WIDTH,
+    LabelBlock,
 )
-from ihomer.learners.engine import Engine
 from ihomer.learners.experts.linear import BASE_STEP, NO_BASE
 from ihomer.learners.experts.network import DenseRows
 from ihomer.learners.experts.ridge import GainRows
@@ -37,15 +38,17 @@ from ihomer.learners.kernels.mixture import mix_rows
 from ihomer.learners.kernels.neighbours import NEIGHBOURS as MOST_NEIGHBOURS
 from ihomer.learners.kernels.network import network_rows
 from ihomer.learners.kernels.prototypes import NEAREST, prototype_rows
-from ihomer.learners.kernels.ridge import gain_steps
+from ihomer.learners.kernels.ridge import gain_rows, gain_steps
 from ihomer.learners.kernels.rows import cut_values
 from ihomer.learners.kernels.scaling import STRIDE, scale_rows
 from ihomer.learners.kernels.trivial import trivial_rows
 from ihomer.learners.kernels.votes import neighbour_votes, search_rows
-from ihomer.learners.model import Model
 from ihomer.learners.scaling import RAW_LIMIT, Rows
 from ihomer.learners.segment import Segment
 from ihomer.prepared import PreparedCalls
+
+if TYPE_CHECKING:
+    from ihomer.learners.model import Model
 
 
 class Told(NamedTuple):
@@ -77,16 +80,20 @@ class Single:
         self._indptr: OffsetArray = np.zeros(2, dtype=np.int64)
         self._known: IntArray = np.zeros(2, dtype=np.int32)
         self._y_indptr: OffsetArray = np.zeros(2, dtype=np.int64)
-        self._y_indices: IntArray = np.zeros(0, dtype=np.int32)
+        self._y_indices: IntArray = np.zeros(16, dtype=np.int32)
         self._labelled: BoolArray = np.zeros(1, dtype=np.bool_)
         self._y = (self._y_indptr, self._y_indices, self._labelled)
-        # Nothing is learned, so there is no gain.
+        # What is only predicted has no labels, and no gains.
+        self._no_labels_indptr: OffsetArray = np.zeros(2, dtype=np.int64)
+        self._no_labels: IntArray = np.zeros(0, dtype=np.int32)
+        self._unlabelled: BoolArray = np.zeros(1, dtype=np.bool_)
         self._no_gains: GainRows = GainRows(
             np.zeros(2, dtype=np.int64),
             np.zeros(0, dtype=np.int32),
             np.zeros(0, dtype=np.float32),
             np.zeros(1, dtype=np.float32),
         )
+        self._gains = self._no_gains
         self._found = (
             np.empty((1, MOST_NEIGHBOURS), dtype=np.int32),
             np.empty((1, MOST_NEIGHBOURS), dtype=np.float32),
@@ -131,14 +138,14 @@ class Single:
         self._on: BoolArray = np.zeros((1, labels), dtype=np.bool_)
 
     def predict(
-        self, engine: Engine, indices: IntArray, values: FloatArray, columns: int, *, decide: bool
+        self, model: Model, indices: IntArray, values: FloatArray, columns: int, *, decide: bool
     ) -> Told | None:
         """Probabilities and decisions for one event, or None where that takes the batches' way.
 
         Parameters
         ----------
-        engine
-            Dense; nothing of it changes.
+        model
+            Nothing of it changes.
         indices, values
             int32 and float64 (nnz,), ascending, as in `Batch`.
         columns
@@ -146,7 +153,6 @@ class Single:
         decide
             Whether decisions are asked for.
         """
-        model = engine.model
         blocks, many = model.blocks, len(indices)
         if many:
             columns = max(columns, int(indices[-1]) + 1)
@@ -155,46 +161,142 @@ class Single:
         trees_of_clusters = growing and (len(grove.serving) > 1 or not grove.first_works)
         if len(blocks) > 1 or columns > model.most_columns or trees_of_clusters:
             return None
-        room = many + int(model.scaler.state.progress[1])
-        if room > len(self._indices):
-            self._make_room(2 * room)
-        labels, logits = block.count, block.logits_of_all
-        if self._labels != labels or self._logits is not logits:
-            self._make_width(labels, logits, logits.shape[2])
-        self._indptr[1] = many
-        self._indices[:many], self._values[:many] = indices, values
-        self._known.fill(labels)
-        batch = Batch(self._indptr, indices, values, *self._y, self._known)
-        active = block.active
-        active[:] = block.switched_on
-        linear = [name for name in block.linear if model.at_work(name)]
+        self._enough(many + int(model.scaler.state.progress[1]), 0)
+        labels = block.count
+        self._events(indices, values, labels, labels)
+        none = (self._no_labels_indptr, self._no_labels, self._unlabelled)
+        batch = Batch(self._indptr, indices, values, *none, self._known)
+        linear = self._begin(model, labels)
         scaled = self._scale(model)
         if growing:
             segment = self._segment(model, batch, scaled, linear)
             grove.serving[0].grow(segment, columns, nursery=True)
-        self._ask(model, batch, linear)
+        self._ask(model, batch, linear, self._no_gains)
         if growing:
             grove.serving[0].correct(segment, nursery=True)
-            active[PATH] &= segment.correcting
-        else:
-            active[FOREST] = active[PATH] = False
-        out, decision = self._out, model.decision
-        stacking, state = block.stacking, block.mixture
-        mix = (*self._y, self._known, 0, stacking, state, out)
-        self._call("mix", mix_rows, logits, active, *mix)
-        if decide and not decision.calibrated:
-            self._mixed[0] = out[0, 1 : 1 + labels]
-        if block.calibrated:
-            corrected = (*self._y, self._known, 0, block.calibration, out)
-            self._call("calibrate", calibrate_rows, *corrected)
-        self._scores[0] = out[0, 1 : 1 + labels]
+        decision = model.decision
+        self._mix(
+            block, segment.correcting if growing else None, decide and not decision.calibrated
+        )
         on = None
         if decide:
             self._on.fill(False)
             basis = self._scores if decision.calibrated else self._mixed
             decision.run(basis, batch, self._on, self._call)
             on = self._on[0]
-        return Told(self._scores[0], on, float(out[0, 0]))
+        return Told(self._scores[0], on, float(self._out[0, 0]))
+
+    def learn(
+        self,
+        model: Model,
+        batch: Batch,
+        columns: int,
+        scores: FloatArray,
+        on: BoolArray,
+        reserve: FloatArray,
+    ) -> bool:
+        """Predict, then learn a batch of one labelled event; see `Model.run`.
+
+        Returns
+        -------
+        bool
+            False: nothing was done but make room, and it has to take the batches' way.
+        """
+        labels = batch.n_labels
+        if len(model.blocks) > 1 or labels > WIDTH:
+            return False
+        model.make_room(columns, labels)
+        if len(model.blocks) > 1 or columns > model.most_columns:
+            return False
+        block, grove, scaling = model.blocks[0], model.grove, model.scaler.state
+        most = len(scaling.seen) if scaling.progress[0] < STRIDE else int(scaling.progress[1])
+        self._enough(len(batch.indices) + most, len(batch.y_indices))
+        before, after = batch.known.tolist()
+        self._events(batch.indices, batch.values, before, after)
+        on_now = len(batch.y_indices)
+        self._y_indptr[1], self._y_indices[:on_now] = on_now, batch.y_indices
+        self._labelled[0] = True
+        linear = self._begin(model, labels)
+        scaled = self._scale(model)
+        if model.neighbours is not None and model.at_work("neighbours"):
+            model.neighbours.make_room(scaled, batch, columns)
+        growing = model.at_work("forest")
+        if growing:
+            segment = self._segment(model, batch, scaled, linear)
+            for task in grove.grow(segment, columns):
+                task()
+        self._ask(model, batch, linear, self._gain(model))
+        if growing:
+            for task in grove.correct(segment):
+                task()
+        decision = model.decision
+        self._mix(block, segment.correcting if growing else None, not decision.calibrated)
+        scores[0] = self._scores[0]
+        scores[0, before:] = np.nan
+        reserve[0] = self._out[0, 0]
+        if growing:
+            grove.compare(segment)
+        # In the caller's arrays: how much room a decision makes depends on their lengths.
+        decision.run(scores if decision.calibrated else self._mixed, batch, on)
+        return True
+
+    def _enough(self, values: int, labels: int) -> None:
+        """Make room for so many values and labels of an event."""
+        if values > len(self._indices):
+            self._make_room(2 * values)
+        if labels > len(self._y_indices):
+            self._y_indices = np.zeros(2 * labels, dtype=np.int32)
+            self._y = (self._y_indptr, self._y_indices, self._labelled)
+
+    def _events(self, indices: IntArray, values: FloatArray, before: int, after: int) -> None:
+        """Copy an event that has no labels to where the kernels look for it."""
+        many = len(indices)
+        self._indptr[1] = many
+        self._indices[:many], self._values[:many] = indices, values
+        self._known[0], self._known[1] = before, after
+        self._y_indptr[1] = 0
+        self._labelled[0] = False
+
+    def _begin(self, model: Model, labels: int) -> list[str]:
+        """Look where the block's logits stand; which linear experts work."""
+        block = model.blocks[0]
+        logits = block.logits_of_all
+        if self._labels != labels or self._logits is not logits:
+            self._make_width(labels, logits, logits.shape[2])
+        block.active[:] = block.switched_on
+        return [name for name in block.linear if model.at_work(name)]
+
+    def _mix(self, block: LabelBlock, correcting: bool | None, mixed: bool) -> None:
+        """Mix what the experts have said; `correcting` is None where trees rest."""
+        active, out = block.active, self._out
+        active[FOREST] &= correcting is not None
+        active[PATH] &= bool(correcting)
+        known = (*self._y, self._known, 0)
+        self._call(
+            "mix", mix_rows, self._logits, active, *known, block.stacking, block.mixture, out
+        )
+        if mixed:
+            self._mixed[0] = out[0, 1 : 1 + self._labels]
+        if block.calibrated:
+            self._call("calibrate", calibrate_rows, *known, block.calibration, out)
+        self._scores[0] = out[0, 1 : 1 + self._labels]
+
+    def _gain(self, model: Model) -> GainRows:
+        """Gains of an event that is learned; see `Gains.run`."""
+        gains = model.gains
+        if gains is None or not model.at_work("ridge"):
+            return self._no_gains
+        room = len(self._indices) + len(gains.state.block)
+        if room > len(self._gains.indices):
+            self._gains = GainRows(
+                np.zeros(2, dtype=np.int64),
+                np.zeros(room, dtype=np.int32),
+                np.zeros(room, dtype=np.float32),
+                np.zeros(1, dtype=np.float32),
+            )
+        rows = (self._scaled_indptr, self._scaled_indices, self._narrow, self._labelled)
+        self._call("gains", gain_rows, *rows, gains.state, *self._gains)
+        return self._gains
 
     def _scale(self, model: Model) -> Rows:
         """See `Scaler.transform`."""
@@ -212,7 +314,7 @@ class Single:
             batch, scaled, scaled, None, linear, True, model.correcting, True, base, outer
         )
 
-    def _ask(self, model: Model, batch: Batch, linear: Sequence[str]) -> None:
+    def _ask(self, model: Model, batch: Batch, linear: Sequence[str], gains: GainRows) -> None:
         """Let all experts but the trees write their logits; see `LabelBlock`."""
         block, at, y = model.blocks[0], self._at, (*self._y, self._known)
         active = block.active
@@ -234,7 +336,8 @@ class Single:
         ridge = block.ridge
         if ridge is not None and model.at_work("ridge"):
             steps = (ids, position_of, ridge.reserve, ridge.state, ridge.reach, at[RIDGE])
-            self._call("ridge", gain_steps, *scaled, *self._no_gains, *y, *steps)
+            name = "ridge" if gains is self._no_gains else "ridge learns"
+            self._call(name, gain_steps, *scaled, *gains, *y, *steps)
         else:
             active[RIDGE] = False
         rates = (0, block.trivial, at[PRIORS], at[PERSISTENCE])
