@@ -10,14 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba.core.dispatcher import Dispatcher
 
-from ihomer import IHomer
 from ihomer.learners.kernels.linkage import average_linkage
 from ihomer.learners.kernels.rows import cut_values, write_rows
 from ihomer.learners.kernels.trivial import empty_trivial, trivial_rows
-from ihomer.learners.single import Single
 from ihomer.prepared import Prepared, PreparedCalls, plainly
-from ihomer.state import digest
-from tests.streams import learned, stream
 
 
 @given(st.lists(st.floats(allow_infinity=False), max_size=20), st.floats(0.5, 1e6))
@@ -80,47 +76,3 @@ def test_what_cannot_be_laid_out_is_refused() -> None:
         Prepared(average_linkage, (np.zeros((2, 2)),))
     with pytest.raises(TypeError, match="an argument of type"):
         Prepared(cut_values, (_Pair(out, "text"), 1.0, out))
-
-
-def _unless(twin: IHomer, way: Any, otherwise: Any) -> Any:
-    def chosen(self: Single, model: Any, *rest: Any, **more: Any) -> Any:
-        if model is twin._engine.model:
-            return otherwise
-        return way(self, model, *rest, **more)
-
-    return chosen
-
-
-@pytest.mark.parametrize("objective", ["subset", "hamming", "macro-f1"])
-@pytest.mark.parametrize("without", [(), ("forest", "path"), ("ridge", "net"), ("neighbours",)])
-def test_one_event_is_predicted_and_learned_as_in_a_batch(
-    objective: Any, without: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pairs = stream(420, 11)
-    model, twin = (learned([], objective=objective, without=without) for _ in range(2))
-    # The twin takes the batches' way.
-    monkeypatch.setattr(Single, "predict", _unless(twin, Single.predict, None))
-    monkeypatch.setattr(Single, "learn", _unless(twin, Single.learn, False))
-    for number, (x, y) in enumerate(pairs):
-        for each in (x, {"never seen": 1.0, **x}, {}) if number % 7 == 0 else (x,):
-            assert model.predict_one(each) == twin.predict_one(each)
-            assert model.predict_proba_one(each) == twin.predict_proba_one(each)
-            assert model.rank_one(each, 2) == twin.rank_one(each, 2)
-        model.learn_one(x, y)
-        twin.learn_one(x, y)
-    assert digest({"model": model}) == digest({"model": twin})
-
-
-def test_models_that_take_turns_do_not_mix(tmp_path: Any) -> None:
-    pairs = stream(60, 2)
-    models = [IHomer(seed=seed) for seed in range(3)]
-    for model in models:
-        for x, y in pairs[: 20 * (1 + model.seed)]:
-            model.learn_one(x, y)
-    x = pairs[-1][0]
-    expected = [model.predict_proba_one(x) for model in models]
-    models[2].save(tmp_path / "model")
-    models.append(IHomer.load(tmp_path / "model"))
-    expected.append(expected[2])
-    for _ in range(3):
-        assert [model.predict_proba_one(x) for model in models] == expected
