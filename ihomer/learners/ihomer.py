@@ -50,7 +50,8 @@ class IHomer(base.MultiLabelClassifier):
     label sets still lie inside clusters.
 
     One writer at a time; other threads may predict during a learning call and see the state
-    before or after it, never between.
+    before or after it, never between. Calls of `learn_one` from two threads are done one after the
+    other.
 
     Parameters
     ----------
