@@ -151,6 +151,13 @@ class Batch:
         """Number of labels that have been on, up to the end of the batch."""
         return int(self.known[-1])
 
+    @property
+    def columns(self) -> int:
+        """One more than the largest feature id of the batch."""
+        if len(self) == 1:  # ids ascend within an event
+            return 1 + int(self.indices[-1]) if len(self.indices) else 0
+        return 1 + int(self.indices.max(initial=-1))
+
     def slice(self, start: int, stop: int) -> Batch:
         """Events `start` to `stop` (exclusive), sharing the arrays."""
         first, last = self.indptr[start], self.indptr[stop]
@@ -170,6 +177,16 @@ class Batch:
 
     def where(self, chosen: BoolArray) -> Batch:
         """Some of the events, bool (n,), in arrays of their own; no changes come with them."""
+        if len(chosen) == 1 and chosen[0]:  # as one event at a time is learned
+            return Batch(
+                self.indptr.copy(),
+                self.indices.copy(),
+                self.values.copy(),
+                self.y_indptr.copy(),
+                self.y_indices.copy(),
+                chosen.copy(),
+                self.known.copy(),
+            )
         indptr, cells = rows_where(self.indptr, chosen)
         y_indptr, y_cells = rows_where(self.y_indptr, chosen)
         return Batch(
@@ -335,12 +352,24 @@ class Encoder:
     def take(self) -> Batch:
         """Close the open batch and return it; the next `add` starts another."""
         self.features.settle()
+        if len(self) == 1:
+            # Copies, because ids may be those that are remembered of the names.
+            indices, values = self._indices[0].copy(), self._values[0].copy()
+            positives = self._positives[0]
+            indptr = np.array([0, len(indices)], dtype=np.int64)
+            y_indptr = np.array([0, len(positives)], dtype=np.int64)
+        else:
+            indptr = _offsets([len(part) for part in self._indices])
+            indices = np.concatenate([np.zeros(0, dtype=np.int32), *self._indices])
+            values = np.concatenate([np.zeros(0), *self._values])
+            positives = [i for part in self._positives for i in part]
+            y_indptr = _offsets([len(part) for part in self._positives])
         batch = Batch(
-            _offsets([len(part) for part in self._indices]),
-            np.concatenate([np.zeros(0, dtype=np.int32), *self._indices]),
-            np.concatenate([np.zeros(0), *self._values]),
-            _offsets([len(part) for part in self._positives]),
-            np.array([i for part in self._positives for i in part], dtype=np.int32),
+            indptr,
+            indices,
+            values,
+            y_indptr,
+            np.array(positives, dtype=np.int32),
             np.array(self._labelled, dtype=np.bool_),
             np.array(self._known, dtype=np.int32),
             self.labels.take_changes(),

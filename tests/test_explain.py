@@ -16,11 +16,11 @@ from ihomer import IHomer
 from ihomer.errors import UsageError
 from ihomer.instances import Value
 from ihomer.learners.explained import Explanation
-from ihomer.learners.kernels.elementary import LOGIT_CLIP
 from ihomer.state import digest
 from tests.streams import Pair, learned, stream
 from tests.yeast import yeast_bodies
 
+LOGIT_CLIP = math.log(0.98 / 0.02)  # beyond which experts do not go
 CLOSE = 2e-4  # experts add in float32
 
 

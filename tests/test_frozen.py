@@ -19,7 +19,7 @@ from ihomer.errors import UsageError
 from ihomer.instances import Event
 from ihomer.state import Capture, CheckpointError, load_folder, tensors
 from ihomer.state.folder import ARRAYS, MANIFEST, _check, new_hash
-from tests.streams import learned, stream
+from tests.streams import Pair, learned, stream
 from tests.yeast import yeast_bodies
 
 # Loads a frozen model, predicts, says how its mapping is held, and waits to be let go.
@@ -75,7 +75,9 @@ def test_a_frozen_model_predicts_as_the_one_that_was_saved(saved: tuple[IHomer, 
 
 
 def test_posting_lists_are_frozen_too(tmp_path: Path) -> None:
-    pairs = [({f"w{t % 50}": 1.0, f"v{t % 7}": 1.0}, {f"l{t % 2100}"}) for t in range(2600)]
+    pairs: list[Pair] = [
+        ({f"w{t % 50}": 1.0, f"v{t % 7}": 1.0}, {f"l{t % 2100}"}) for t in range(2600)
+    ]
     model = learned(pairs)
     assert model._learner.sparse
     model.save(tmp_path / "many")

@@ -76,7 +76,7 @@ def test_candidates_are_those_of_the_twin_bit_for_bit(batch: Batch, many_columns
         learner._postings.progress[COLUMNS] = twin.postings.columns = ENTRIES // LEAST
     rows = PostingLearner()
     rows._make_room(columns, batch.n_labels)
-    weighed = rows._weighed(batch, columns)
+    weighed = rows.weighed(batch, columns)
     found = learner.run(batch, columns)
     for t in range(len(batch)):
         a, b = weighed.indptr[t : t + 2]

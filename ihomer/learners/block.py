@@ -101,6 +101,21 @@ class LabelBlock:
         return self._active
 
     @property
+    def switched_on(self) -> BoolArray:
+        """Which experts there are, in the order of `EXPERTS`."""
+        return self._on
+
+    @property
+    def logits_of_all(self) -> Float32Array:
+        """Where all experts' logits of a segment stand: (experts, `STRIDE`, positions)."""
+        return self._logits
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether probabilities are corrected by how often such ones came true."""
+        return self._calibrated
+
+    @property
     def stacking(self) -> bool:
         """Whether the mixture is corrected by a stacked regression."""
         return self._stacking

@@ -215,7 +215,7 @@ class Challenges:
         self._room = max(self._room, columns)
         # Where others lie among them depends on how the stream is cut, and teaches nothing.
         kept = batch.where(batch.labelled)
-        self._columns = max(self._columns, 1 + int(kept.indices.max(initial=-1)))
+        self._columns = max(self._columns, kept.columns)
         self._open.segments.append(kept)
         self._open.losses.append(losses)
         if self.challenger is not None:

@@ -6,7 +6,8 @@ serves all clusters, because whether a whole set is right depends on all of them
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, get_args
+from collections.abc import Callable
+from typing import Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 
@@ -39,6 +40,10 @@ from ihomer.learners.kernels.thresholds import (
     threshold_rows,
 )
 from ihomer.learners.parts import PartDecision
+from ihomer.prepared import plainly
+
+# Calls a kernel, under a name; see `ihomer.prepared`.
+Call: TypeAlias = Callable[..., None]
 
 Objective = Literal["subset", "hamming", "micro-f1", "macro-f1"]
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
@@ -65,7 +70,7 @@ class Decision(Protocol):
         """Bytes held by the arrays."""
         ...
 
-    def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
+    def run(self, scores: FloatArray, batch: Batch, on: BoolArray, call: Call = plainly) -> None:
         """Decide, then learn the labelled events.
 
         Parameters
@@ -76,6 +81,8 @@ class Decision(Protocol):
             The same n events; its labelled ones may reach, but not cross, a multiple of `STRIDE`.
         on
             bool (n, L), all False: the decisions are written here.
+        call
+            Calls a kernel, under a name; see `PreparedCalls`.
         """
         ...
 
@@ -140,12 +147,14 @@ class ThresholdDecision:
         """Bytes held by the arrays."""
         return nbytes(self.state)
 
-    def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
+    def run(self, scores: FloatArray, batch: Batch, on: BoolArray, call: Call = plainly) -> None:
         """See `Decision.run`."""
         labels = max(1, batch.n_labels)
         if len(self.state.both) < labels:
             self.state = grown(self.state, empty_thresholds(labels + labels // 2))
-        threshold_rows(
+        call(
+            "thresholds",
+            threshold_rows,
             scores,
             batch.y_indptr,
             batch.y_indices,
@@ -196,11 +205,19 @@ class JointDecision:
         coming = 0 if self._next is None else self._next.memory_bytes
         return nbytes(self.state) + self.parts.memory_bytes + coming
 
-    def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
+    def run(self, scores: FloatArray, batch: Batch, on: BoolArray, call: Call = plainly) -> None:
         """See `Decision.run`."""
         self._make_room(len(batch), len(batch.y_indices), batch.n_labels)
-        joint_rows(
-            scores, batch.y_indptr, batch.y_indices, batch.labelled, batch.known, self.state, on
+        call(
+            "joint",
+            joint_rows,
+            scores,
+            batch.y_indptr,
+            batch.y_indices,
+            batch.labelled,
+            batch.known,
+            self.state,
+            on,
         )
         self.parts.run(scores, batch, on)
         if self._next is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,7 @@ from ihomer.learners.memory import Memory, forget, recall, remember
 from ihomer.learners.scaling import Scaler, folded, raw_rows, single_precision
 from ihomer.learners.segment import OUTER, Segment
 from ihomer.learners.settings import Settings
+from ihomer.learners.single import Single
 
 LINEAR_SHARE = 0.5  # of the memory that linear experts may take; then features share columns
 FEWEST_COLUMNS = 256
@@ -70,6 +72,8 @@ class Model:
         The clusters of labels, and their trees.
     blocks
         The blocks of labels.
+    single
+        The way of single events; it is no part of the state.
     """
 
     def __init__(self, settings: Settings, executor: Executor) -> None:
@@ -90,6 +94,16 @@ class Model:
         self._most_columns = self._affordable(0)
         self._roomy = (-1, -1)  # columns and labels that there is room for
         self._room(0, 0)
+        self.single = Single()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["single"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.single = Single()
 
     @property
     def memory_bytes(self) -> int:
@@ -142,6 +156,11 @@ class Model:
         return self._scaler
 
     @property
+    def gains(self) -> Gains | None:
+        """Shared steps of the second-order linear experts; None: they are switched off."""
+        return self._gains
+
+    @property
     def dense(self) -> DenseFeatures | None:
         """Dense columns, for the networks; None: they are switched off."""
         return self._dense
@@ -187,12 +206,21 @@ class Model:
             Work that waits for the scores and may be done beside the decision.
         """
         learning = gained > 0
+        if (
+            learning
+            and len(batch) == 1
+            and self.executor.threads == 1
+            and self.single.learn(self, batch, columns, scores, on, reserve)
+        ):
+            for task in also:
+                task()
+            self.n_learned += 1
+            return
         if learning:
-            self._room(columns, batch.n_labels)
-            self.grove.admit(batch.n_labels)
+            self.make_room(columns, batch.n_labels)
         else:
             # Features that nobody has learned have columns of their own all the same.
-            columns = max(columns, int(batch.indices.max(initial=-1)) + 1)
+            columns = max(columns, batch.columns)
         labels = batch.n_labels
         scaled = single_precision(self._scaler.transform(batch))
         neighbours = self._neighbours if self.at_work("neighbours") else None
@@ -246,6 +274,11 @@ class Model:
         basis = scores if self._decision.calibrated else mixed
         self.executor.run([partial(self._decision.run, basis, batch, on), *also])
         self.n_learned += gained
+
+    def make_room(self, columns: int, labels: int) -> None:
+        """Before learning: make room for so many feature columns and labels, new ones included."""
+        self._room(columns, labels)
+        self.grove.admit(labels)
 
     def _room(self, columns: int, labels: int) -> None:
         """Make room for so many feature columns and labels."""

@@ -128,7 +128,10 @@ class Representation:
         names
             Gives the names of all label ids.
         """
-        learned = np.cumsum(batch.labelled, dtype=np.int64)
+        one = len(batch) == 1  # whose count is its flag
+        learned = (
+            batch.labelled.astype(np.int64) if one else np.cumsum(batch.labelled, dtype=np.int64)
+        )
         events: OffsetArray = learned - batch.labelled + self._engine.n_learned
         parts: list[_Dense | Ranked] = []
         start, n = 0, len(batch)
@@ -185,7 +188,7 @@ class Representation:
         found = _Dense(*engine.run(segment, gained, columns, names))
         if engine.n_learned == before:
             return found
-        self._columns = max(self._columns, 1 + int(segment.indices.max(initial=-1)))
+        self._columns = max(self._columns, segment.columns)
         self._values += len(segment.indices)
         self._labels = segment.n_labels
         if self._beside is not None:

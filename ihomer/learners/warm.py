@@ -177,3 +177,4 @@ def _exercise(model: IHomer) -> None:
     """Show a model two strides of events, so that everything in it has run."""
     model.predict_learn(_batch(model.encoder, 2 * STRIDE))
     model.predict_one({"x": 1.0})
+    model.learn_one({"x": 1.0}, {"a"})  # prepares calls of its own

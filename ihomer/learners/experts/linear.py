@@ -18,7 +18,7 @@ from ihomer.learners.scaling import Rows
 INITIAL_SQUARE = 0.03
 INITIAL_SLOPE_SQUARE = 1.0
 BASE_STEP = 0.05  # of the slope and the bias of logits that are corrected
-_NO_BASE = np.zeros((0, 0), dtype=np.float32)
+NO_BASE = np.zeros((0, 0), dtype=np.float32)
 
 
 class LinearExpert:
@@ -97,7 +97,7 @@ class LinearExpert:
             members,
             position_of,
             self.reserve,
-            _NO_BASE if base is None else base,
+            NO_BASE if base is None else base,
             self.state,
             self.reach,
             self.step,

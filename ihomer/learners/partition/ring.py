@@ -50,6 +50,9 @@ class LabelRing:
 
     def add(self, y_indptr: OffsetArray, y_indices: IntArray) -> int:
         """Add label sets at the end; returns how many were kept."""
+        if len(y_indptr) == 2 and 0 < len(y_indices) <= LARGEST_SET:
+            self._append(y_indptr[1:], y_indices)  # as one event at a time is learned
+            return 1
         sizes = np.diff(y_indptr)
         kept = (sizes > 0) & (sizes <= LARGEST_SET)
         if not kept.all():

@@ -94,7 +94,8 @@ def explain_command(
             typer.echo(str(described))
         return
     x = _features(body, settings)
-    found = [learner.explain_one(x, each, top) for each in label or [None]]
+    asked: list[str | None] = [*label] if label else [None]
+    found = [learner.explain_one(x, each, top) for each in asked]
     if as_json:
         print_json([orjson.loads(each.to_json()) for each in found])
     else:

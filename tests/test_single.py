@@ -1,0 +1,56 @@
+"""One event on the short way and in a batch: the same answers and the same model, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ihomer import IHomer
+from ihomer.learners.single import Single
+from ihomer.state import digest
+from tests.streams import learned, stream
+
+
+def _unless(twin: IHomer, way: Any, otherwise: Any) -> Any:
+    def chosen(self: Single, model: Any, *rest: Any, **more: Any) -> Any:
+        if model is twin._engine.model:
+            return otherwise
+        return way(self, model, *rest, **more)
+
+    return chosen
+
+
+@pytest.mark.parametrize("objective", ["subset", "hamming", "macro-f1"])
+@pytest.mark.parametrize("without", [(), ("forest", "path"), ("ridge", "net"), ("neighbours",)])
+def test_one_event_is_predicted_and_learned_as_in_a_batch(
+    objective: Any, without: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = stream(420, 11)
+    model, twin = (learned([], objective=objective, without=without) for _ in range(2))
+    # The twin takes the batches' way.
+    monkeypatch.setattr(Single, "predict", _unless(twin, Single.predict, None))
+    monkeypatch.setattr(Single, "learn", _unless(twin, Single.learn, False))
+    for number, (x, y) in enumerate(pairs):
+        for each in (x, {"never seen": 1.0, **x}, {}) if number % 7 == 0 else (x,):
+            assert model.predict_one(each) == twin.predict_one(each)
+            assert model.predict_proba_one(each) == twin.predict_proba_one(each)
+            assert model.rank_one(each, 2) == twin.rank_one(each, 2)
+        model.learn_one(x, y)
+        twin.learn_one(x, y)
+    assert digest({"model": model}) == digest({"model": twin})
+
+
+def test_models_that_take_turns_do_not_mix(tmp_path: Any) -> None:
+    pairs = stream(60, 2)
+    models = [IHomer(seed=seed) for seed in range(3)]
+    for model in models:
+        for x, y in pairs[: 20 * (1 + model.seed)]:
+            model.learn_one(x, y)
+    x = pairs[-1][0]
+    expected = [model.predict_proba_one(x) for model in models]
+    models[2].save(tmp_path / "model")
+    models.append(IHomer.load(tmp_path / "model"))
+    expected.append(expected[2])
+    for _ in range(3):
+        assert [model.predict_proba_one(x) for model in models] == expected
