@@ -8,10 +8,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 # Not in the environment itself: what they need must not move what the lock files name.
 AUDIT := $(VENV)/audit
 FUZZ := $(VENV)/fuzz
+RELEASE := $(VENV)/release
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help run test test-unit test-nojit lint check docs kafka demo bench bench-quick bench-check \
-	ablation chaos soak fuzz audit lock clean
+	ablation chaos soak fuzz audit release lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -91,6 +92,12 @@ audit: $(BIN)/python ## Look for known weaknesses in what the lock files name (n
 fuzz: $(VENV)/.installed-dev ## Fuzz the decoder for five minutes, add to the corpus; SECONDS=N
 	@test -d $(FUZZ) || $(PIP) install --target $(FUZZ) "atheris>=3.0"
 	@PYTHONPATH=$(FUZZ) $(BIN)/python -m tools.fuzz --seconds $(or $(SECONDS),300)
+
+release: $(BIN)/python ## Build wheel and sdist, try the wheel, list materials and licences in dist/
+	@test -x $(RELEASE)/bin/pip-licenses || { $(BIN)/python -m venv $(RELEASE) \
+		&& $(RELEASE)/bin/python -m pip --disable-pip-version-check --quiet install \
+		build cyclonedx-bom pip-licenses; }
+	@$(RELEASE)/bin/python -m tools.release
 
 lock: $(VENV)/.installed-dev ## Resolve the newest versions that pyproject.toml allows
 	@$(BIN)/uv --version > /dev/null 2>&1 || $(PIP) install uv

@@ -103,7 +103,6 @@ class CsvSource(Source):
         except BaseException:
             self._reader.close()
             raise
-        self.n_attributes = len(self.columns)
 
     def _header(self) -> tuple[str, ...]:
         while True:

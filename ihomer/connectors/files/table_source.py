@@ -97,7 +97,6 @@ class TableSource(Source):
             raise InputError(
                 f"{path}: found the column {twice[0]!r} twice, accepted: different names"
             )
-        self.n_attributes = len(self.columns)
 
     def _told(self, what: str) -> _Told:
         return _Told(self.name, self._kind, what)
