@@ -67,7 +67,7 @@ def run(
     )
     for name in ("_LOOK_S", "_LOOK_AGAIN_S"):
         monkeypatch.setattr(kafka_membership, name, 0.02)
-    settings = KafkaSettings("h:1", "t", session_timeout_ms=round(1000 * SESSION_S))
+    settings = KafkaSettings(("h:1",), "t", session_timeout_ms=round(1000 * SESSION_S))
     membership = Membership(settings, "app", "app.journal", Nobody(), 60.0)
     membership.start()
     limit = time.monotonic() + seconds
