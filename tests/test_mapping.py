@@ -337,6 +337,12 @@ def test_what_is_wrong_is_said(
     assert KINDS[kind].stage == caught.value.stage
 
 
+def test_a_column_without_a_name_is_no_label() -> None:
+    settings = Settings(mapping_labels=['$[""]', "$.b"], mapping_labels_as="columns")
+    with pytest.raises(UsageError, match="mapping_labels: found '' as the last name in a path"):
+        decoder_of(settings)
+
+
 def test_keys_and_headers_have_to_be_text() -> None:
     decoder = decoder_of(Settings(mapping_fields={"$header.team": "nominal"}, mapping_id="$key"))
     event = decoder.decode(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from ihomer.connectors import memory
@@ -254,6 +257,44 @@ def test_kinds_are_told_from_values(values: list[Any], kind: str, seen: str) -> 
     found = kind_of(values)
     assert found.kind == kind
     assert seen in found.seen
+
+
+_ANY = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**60), 2**60),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(),
+        st.sampled_from(["2024-05-01", "a|b", "1.5", "yes"]),
+        st.datetimes(),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+_MEMBERS = st.one_of(st.text(), st.sampled_from(["id", "tags", "labels", "ts", "$a", "x.y", "y"]))
+
+
+@given(
+    rows=st.lists(st.dictionaries(_MEMBERS, _ANY, max_size=5), min_size=1, max_size=14),
+    again=st.sampled_from([1, 12]),
+)
+def test_whatever_was_seen_what_is_written_is_a_configuration(
+    rows: list[dict[str, Any]], again: int
+) -> None:
+    records = [Record(row, "any\nname", 0, n, b"k") for n, row in enumerate(rows * again)]
+    guess = infer(records)
+    if guess.shape != "mapped":
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ihomer.toml"
+        text = sketch(guess, "any\nname", ["Verdict:\nthat"])
+        path.write_text(text, encoding="utf-8", errors="strict")
+        settings = load_settings(path, {}).settings
+    assert settings.mapping_id == (guess.id or None)
+    assert settings.mapping_labels == guess.labels
+    trial = try_records(settings, records, topic=False)
+    assert len(trial.found) + trial.n_refused == len(records)
 
 
 def test_fields_of_many_names_are_named_together() -> None:

@@ -146,9 +146,11 @@ def infer(records: Iterable[Record]) -> Guess:
     _find_id(guess, rest, len(rows), keys)
     _find_time(guess, rest)
     for each in rest:
-        # Of names with a $ only those around the record's value can be named.
-        if spelled(each.steps) != guess.id and not each.name.startswith("$"):
+        if spelled(each.steps) != guess.id:
             guess.fields.setdefault(each.name, kind_of(each.values))
+    # Of names that begin with a $ only those around the record's value can be named.
+    for name in [name for name in guess.fields if name.startswith("$")]:
+        del guess.fields[name]
     guess.headers = {f"{HEADER}{name}": kind_of(found) for name, found in headers.items() if name}
     _choose_default(guess, rows)
     return guess

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from ihomer.connectors.base import Record
+from ihomer.errors import UsageError
 from ihomer.stream.decode import LABEL_ACCEPTED, MAX_LABEL_LENGTH, found, malformed
 from ihomer.stream.mapping.paths import ABSENT, Path, follow
 
@@ -35,7 +36,13 @@ _ACCEPTED = (
 
 
 def labels_finder(paths: Sequence[Path], form: Form, separator: str) -> Find:
-    """The function that finds an event's labels: those on (None = unlabelled) and those off."""
+    """The function that finds an event's labels: those on (None = unlabelled) and those off.
+
+    Raises
+    ------
+    UsageError
+        A column's name can be no label's.
+    """
     if not paths:
         return lambda _data, _record: (None, ())
     if form == "columns":
@@ -105,6 +112,13 @@ def _checked(path: Path, names: list[Any]) -> list[str]:
 
 
 def _columns(paths: Sequence[Path]) -> Find:
+    for path in paths:
+        if not 0 < len(path.name) <= MAX_LABEL_LENGTH:
+            raise UsageError(
+                f"mapping_labels: found {found(path.name)} as the last name in a path, accepted:"
+                f" {LABEL_ACCEPTED}"
+            )
+
     def find(data: Mapping[str, Any], record: Record) -> Labels:
         on: list[str] = []
         off: list[str] = []
