@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
 
 from ihomer import IHomer
+from ihomer.instances import Event
 from ihomer.learners.single import Single
 from ihomer.state import digest
 from tests.streams import learned, stream
@@ -54,3 +56,14 @@ def test_models_that_take_turns_do_not_mix(tmp_path: Any) -> None:
     expected.append(expected[2])
     for _ in range(3):
         assert [model.predict_proba_one(x) for model in models] == expected
+
+
+def test_arrays_that_were_replaced_are_let_go() -> None:
+    model = IHomer()
+    model.learn_one({"a": 1.0}, {"x"})
+    model.predict_one({"a": 1.0})
+    weights = weakref.ref(model._engine.model.blocks[0].linear["raw"].state.weights)
+    assert weights() is not None
+    names = {f"feature {n}": 1.0 for n in range(500)}
+    model.predict_learn(model.encoder.encode([Event(n, names, ["x"]) for n in range(3)]))
+    assert weights() is None

@@ -7,6 +7,7 @@ which labels belong together is told to it by `regroup`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
@@ -93,8 +94,8 @@ class Model:
         self._duty = Duty(self._base)
         self._most_columns = self._affordable(0)
         self._roomy = (-1, -1)  # columns and labels that there is room for
-        self._room(0, 0)
         self.single = Single()
+        self._room(0, 0)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -285,6 +286,7 @@ class Model:
         if self._roomy == (columns, labels):
             return
         self._roomy = (columns, labels)
+        before = self._large()
         self._scaler.reserve(columns)
         if self._dense is not None:
             self._dense.make_room(columns)
@@ -297,6 +299,14 @@ class Model:
             self.blocks.append(block)
         for block in self.blocks:
             block.make_room(min(columns, self._most_columns), self._most_columns, slots, labels)
+        if any(map(operator.is_not, before, self._large())):
+            self.single.let_go()  # or what has been replaced would stay in memory for its sake
+
+    def _large(self) -> list[object]:
+        """States of the first block that grow with columns and labels together."""
+        block = self.blocks[0]
+        experts = (block.ridge, block.net, *block.linear.values())
+        return [expert.state for expert in experts if expert is not None]
 
     def outer_arrays(
         self, n: int, labels: int, linear: Sequence[str], *, growing: bool
@@ -394,6 +404,7 @@ class Model:
             return
         self._most_columns = most
         self._roomy = (-1, -1)
+        self.single.let_go()
         for block in self.blocks:
             block.fold(most)
         if self._gains is not None:

@@ -105,6 +105,10 @@ class Single:
         # Most arguments seldom are others than in the call before.
         self._call = PreparedCalls()
 
+    def let_go(self) -> None:
+        """Forget prepared calls, and with them arrays that may be nobody else's any more."""
+        self._call = PreparedCalls()
+
     def _make_room(self, values: int) -> None:
         """For so many values of an event."""
         self._indices: IntArray = np.zeros(values, dtype=np.int32)
