@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 import typer.main
 import yaml
-from tools.site.commands import commands_page
-from tools.site.decisions import decisions_page
-from tools.site.figures import scenarios_page, streams_page
-from tools.site.keys import keys_page
 
 from bench.check import SCENARIOS
 from ihomer.stream.cli import app
 from ihomer.stream.settings import Settings
 from tests.snippets import ROOT
+from tools.site.commands import commands_page
+from tools.site.decisions import decisions_page
+from tools.site.figures import scenarios_page, streams_page
+from tools.site.keys import keys_page
 
 
 def test_every_key_is_there_with_its_default_and_its_variable() -> None:

@@ -23,8 +23,10 @@ def main() -> int:
     write_pages(ROOT / "docs" / "generated")
     doctrees = output / ".doctrees"
     code = build_main(
-        ["-q", "-W", "--keep-going", "-b", "html", "-d", str(doctrees)]
-        + [str(ROOT / "docs"), str(output)]
+        [
+            *("-q", "-W", "--keep-going", "-b", "html", "-d", str(doctrees)),
+            *(str(ROOT / "docs"), str(output)),
+        ]
     )
     if code == 0:
         print(f"built {output / 'index.html'}")

@@ -17,8 +17,8 @@ _HEAD = """\
 
 Every key with its default; where a key's value comes from, and how a file looks:
 [Configuration](../reference/configuration.md). *May be changed* says whether a model that has
-learned with another value goes on bit for bit; a daemon refuses a checkpoint if a key that may not be
-changed differs. `ihomer config init` writes the same as a commented file.
+learned with another value goes on bit for bit; a daemon refuses a checkpoint if a key that may not
+be changed differs. `ihomer config init` writes the same as a commented file.
 """
 
 

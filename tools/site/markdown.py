@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 
 
 def cell(text: str) -> str:
-    """`text` as the cell of a table: bars escaped, on one line.
+    r"""`text` as the cell of a table: bars escaped, on one line.
 
     Examples
     --------
     >>> cell("a | b")
-    'a \\\\| b'
+    'a \\| b'
     """
     return " ".join(text.split()).replace("|", "\\|")
 
