@@ -17,8 +17,8 @@ _SCENARIOS = """\
 # Scores on fixed scenarios
 
 What `make bench-check` compares every learner with, to the tolerance in the last column; the
-figures are those of `bench/scenarios.json`, which `python -m bench.check --update` writes. They are small
-streams, so that the check takes a minute: they hold learners still, and do not rank them.
+figures are those of `bench/scenarios.json`, which `python -m bench.check --update` writes. They are
+small streams, so that the check takes a minute: they hold learners still, and do not rank them.
 """
 _MEASURES = {
     "subset_accuracy": "subset accuracy",
