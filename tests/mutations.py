@@ -103,7 +103,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     _of_bytes("semicolons", "not-json", lambda v: v.replace(b",", b";")),
     _of_bytes("equals signs", "not-json", lambda v: v.replace(b":", b"=")),
     _of_bytes("byte order mark", "not-json", lambda v: b"\xef\xbb\xbf" + v),
-    _of_bytes("schema registry's frame", "not-json", lambda v: b"\x00\x00\x00\x00\x07" + v),
+    _of_bytes("schema registry's frame", "wire-format", lambda v: b"\x00\x00\x00\x00\x07" + v),
     _of_bytes("NULs at the end", "not-json", lambda v: v + b"\x00" * 8),
     _of_bytes("form data", "not-json", lambda _: b"id=1&x=%7B%22a%22%3A1%7D&y=a"),
     _of_bytes(

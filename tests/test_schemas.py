@@ -63,8 +63,9 @@ def test_an_unknown_schema_is_a_usage_error() -> None:
 
 
 def test_the_catalogue_and_the_good_events_read_the_same() -> None:
+    no_json = {"tombstone", "oversized", "empty", "wire-format", "not-utf-8", "not-json"}
     for case in CATALOGUE:
-        if case.kind not in {"tombstone", "oversized", "empty", "not-utf-8", "not-json"}:
+        if case.kind not in no_json:
             assert case.value is not None
             check_equal(case.value)
     for good in GOOD:
