@@ -8,10 +8,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 # Not in the environment itself: what they need must not move what the lock files name.
 AUDIT := $(VENV)/audit
 FUZZ := $(VENV)/fuzz
+RELEASE := $(VENV)/release
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test test-unit test-nojit lint check kafka demo bench bench-quick bench-check \
-	ablation chaos soak fuzz audit lock clean
+.PHONY: help run test test-unit test-nojit lint check docs kafka demo bench bench-quick bench-check \
+	ablation chaos soak fuzz audit release lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -52,6 +53,9 @@ lint: $(VENV)/.installed-dev ## Mend style and layout where that can be done by 
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+docs: $(VENV)/.installed-dev ## Build the documentation into site/; a warning is an error
+	@$(BIN)/python -m tools.site
+
 kafka: $(VENV)/.installed ## Start a Kafka broker on loopback (Java 17 or newer; Maven the first time)
 	@$(BIN)/python -m tools.broker
 
@@ -89,12 +93,18 @@ fuzz: $(VENV)/.installed-dev ## Fuzz the decoder for five minutes, add to the co
 	@test -d $(FUZZ) || $(PIP) install --target $(FUZZ) "atheris>=3.0"
 	@PYTHONPATH=$(FUZZ) $(BIN)/python -m tools.fuzz --seconds $(or $(SECONDS),300)
 
+release: $(BIN)/python ## Build wheel and sdist, try the wheel, list materials and licences in dist/
+	@test -x $(RELEASE)/bin/pip-licenses || { $(BIN)/python -m venv $(RELEASE) \
+		&& $(RELEASE)/bin/python -m pip --disable-pip-version-check --quiet install \
+		build cyclonedx-bom pip-licenses; }
+	@$(RELEASE)/bin/python -m tools.release
+
 lock: $(VENV)/.installed-dev ## Resolve the newest versions that pyproject.toml allows
 	@$(BIN)/uv --version > /dev/null 2>&1 || $(PIP) install uv
 	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header \
 		pyproject.toml tools/build.in -o requirements.lock
-	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --extra dev --extra bench \
+	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --extra dev --extra bench --extra docs \
 		-c requirements.lock pyproject.toml tools/build.in -o requirements-dev.lock
 
 clean: ## Remove the environment and what tests leave behind
-	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache predictions.jsonl
+	rm -rf $(VENV) site docs/generated .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache predictions.jsonl

@@ -351,6 +351,7 @@ class Encoder:
 
     def take(self) -> Batch:
         """Close the open batch and return it; the next `add` starts another."""
+        self.features.settle()
         if len(self) == 1:
             # Copies, because ids may be those that are remembered of the names.
             indices, values = self._indices[0].copy(), self._values[0].copy()

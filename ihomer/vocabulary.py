@@ -87,6 +87,15 @@ class FeatureVocabulary:
         self._last: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._next_look = 0  # nobody has been absent for long enough before that event
         self._looked = 0  # for names that have vanished, after so many events
+        self._touched: list[tuple[IntArray, int]] = []  # not yet in `_last`
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.settle()
+        return {name: value for name, value in self.__dict__.items() if name != "_touched"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._touched = []
 
     def __len__(self) -> int:
         """Number of names with a column of their own."""
@@ -162,7 +171,25 @@ class FeatureVocabulary:
             longer = np.zeros(min(most, max(64, self.columns, 2 * len(self._last))), dtype=np.int64)
             longer[: len(self._last)] = self._last
             self._last = longer
-        self._last[columns] = self.events
+        self._touched.append((columns, self.events))
+
+    def settle(self) -> None:
+        """Write down what `touch` was told: once for a batch.
+
+        Each such assignment lets go of the interpreter, and gets it back only after the other
+        threads.
+        """
+        touched = self._touched
+        if not touched:
+            return
+        if len(touched) == 1:
+            columns, event = touched[0]
+            self._last[columns] = event
+        else:
+            lengths = [len(columns) for columns, _ in touched]
+            events = np.repeat([event for _, event in touched], lengths)
+            self._last[np.concatenate([columns for columns, _ in touched])] = events
+        touched.clear()
 
     def forget_absent(self) -> bool:
         """Let names go that have vanished, if it is time to look; whether there were any.
@@ -193,6 +220,7 @@ class FeatureVocabulary:
         """Columns, ascending, of names that were in none of so many events; not of `present`."""
         if self.events < events:
             return []
+        self.settle()
         last = self._last[: len(self._names)].copy()
         last[[*self._vacant, *(index for index in present if index >= 0)]] = self.events
         found: list[int] = np.flatnonzero(last <= self.events - events).tolist()

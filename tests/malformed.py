@@ -62,6 +62,7 @@ CATALOGUE: tuple[Malformed, ...] = (
     Malformed("encoded surrogate", b'{"id": "\xed\xa0\x80", "x": {}}', "not-utf-8", "byte 8"),
     Malformed("overlong UTF-8", b'{"id": "\xc0\xaf", "x": {}}', "not-utf-8", "byte 8"),
     Malformed("gzip", b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "not-utf-8", "byte 1"),
+    Malformed("of a registry", b"\0\0\0\0\x2a\x02e", "wire-format", "schema id 42"),
     # not an object
     Malformed("array", b'[{"x": {}}]', "not-an-object", "an array of 1"),
     Malformed("number", b"17", "not-an-object", "found 17"),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ihomer.connectors.base import Record, Source
+from ihomer.errors import InputError
 from ihomer.instances import Event, Row
 
 
@@ -18,6 +19,22 @@ def drain(source: Source, size: int = 7) -> list[Record]:
         records += batch
     assert source.next_batch(size, timeout=0.0) is None
     return records
+
+
+def until_damage(source: Source, size: int = 7) -> tuple[list[Record], str]:
+    """Every record before the source cannot be read any further, and what it says then."""
+    records: list[Record] = []
+    words = ""
+    while not words:
+        try:
+            batch = source.next_batch(size, timeout=1.0)
+        except InputError as error:
+            words = str(error)
+        else:
+            assert batch, "no damage was found"
+            records += batch
+    assert "\n" not in words
+    return records, words
 
 
 def plain(record: Record) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import random
 import shutil
@@ -22,6 +23,7 @@ from tools.file_chaos import POINTS, RANDOM, chaos
 from tools.file_rig import APP, CHECKPOINT_EVENTS, OUTPUTS, FileRig, Run
 
 EVENTS = 1_500
+runner = CliRunner()
 DEAD = -int(signal.SIGKILL)
 
 
@@ -80,6 +82,28 @@ def test_kills_at_every_point_and_at_random(tmp_path: Path) -> None:
         pytest.fail(f"seed {seed}: {error}")
     assert set(POINTS) | {RANDOM} <= set(outcome.kills)
     assert outcome.lives > 2
+
+
+def test_other_formats_are_exactly_once_too(tmp_path: Path) -> None:
+    source = tmp_path / "input.libsvm"
+    written = runner.invoke(app, ["data", "write", "river:yeast", str(source), "--limit", "1200"])
+    assert written.exit_code == EXIT_OK, written.output
+    lines = source.read_bytes().splitlines(keepends=True)
+    # A malformed event, and a last line that is only half there yet.
+    source.write_bytes(b"".join([*lines[:900], b"0 1:one\n", *lines[900:1_000], lines[1_000][:20]]))
+    (tmp_path / "often.toml").write_text("checkpoint_events = 300\nbatch_size = 64\n")
+    rig = FileRig(tmp_path, 0, ["--config", "often.toml"], source.name, "csv")
+    for fault in ("before-position:1", "before-flush:3", "after-position-rename:4"):
+        die(rig, fault)
+        rig.tear(b'torn,"')
+    source.write_bytes(source.read_bytes() + b"".join([lines[1_000][20:], *lines[1_001:]]))
+    rig.finish()
+    rig.finish("twin")
+    rig.check()
+    text = rig.output("run", "predictions").read_text()
+    rows = list(csv.reader(text.splitlines(keepends=True)))
+    assert [row[0] for row in rows[:3]] == ["id", "1", "2"]
+    assert len(rows) == 1_201
 
 
 def test_a_file_that_grows_and_ends_in_order_between(rig: FileRig) -> None:

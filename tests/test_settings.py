@@ -68,6 +68,23 @@ def test_defaults() -> None:
         "names": [],
         "labels": [],
         "strict": False,
+        "mapping_id": None,
+        "mapping_labels": [],
+        "mapping_labels_as": "names",
+        "mapping_labels_separator": "",
+        "mapping_time": None,
+        "mapping_time_unit": "auto",
+        "mapping_features": "$",
+        "mapping_default": "auto",
+        "mapping_fields": {},
+        "mapping_separators": {},
+        "mapping_text_bits": 18,
+        "mapping_text_bigrams": False,
+        "mapping_text_lower": True,
+        "mapping_text_weight": "log",
+        "mapping_text_seed": 0,
+        "decoder": None,
+        "allow_code": False,
         "batch_size": 256,
         "max_wait_ms": 50,
         "transaction_events": 2_000,
@@ -487,7 +504,14 @@ def test_the_reference_explains_every_key() -> None:
         assert key.description.endswith("."), key
         assert key.accepted, key
         assert key.variable == f"IHOMER_{key.name.upper()}"
-    assert [key.name for key in keys if key.spelling] == ["source", "names", "labels"]
+    assert [key.name for key in keys if key.spelling] == [
+        "source",
+        "names",
+        "labels",
+        "mapping_labels",
+        "mapping_fields",
+        "mapping_separators",
+    ]
 
 
 def test_importing_the_configuration_is_cheap() -> None:

@@ -103,20 +103,24 @@ def test_an_existing_xml_file_of_the_literal_name_wins(folder: Path) -> None:
         ("river:music", ["'music'", "river:yeast"]),
         ("river:yeast?limit=5", ["'limit'", "none"]),
         ("memory:absent", ["memory:absent", "no such name"]),
-        ("a.jsonl?limit=5", ["'limit'", "format, xml"]),
-        ("a.jsonl?format=csv", ["'csv'", "jsonl, arff"]),
+        ("a.jsonl?limit=5", ["'limit'", "format, xml, delimiter, feature_names, label_names"]),
+        ("a.jsonl?format=xls", ["'xls'", "jsonl, arff, csv, parquet, arrow, libsvm, xmc"]),
         ("a.jsonl?format", ["no value", "format=..."]),
         ("a.jsonl?format=", ["no value"]),
         ("a.jsonl?format=arff&format=arff", ["'format' twice"]),
         ("?format=jsonl", ["no path"]),
         ("a.jsonl?xml=l.xml", ["xml", "JSON Lines", "format"]),
-        ("a.csv", ["'.csv'", ".jsonl, .ndjson, .json, .arff", "?format="]),
+        ("a.jsonl?delimiter=;", ["delimiter", "JSON Lines", "accepted: format"]),
+        ("a.csv?xml=l.xml", ["xml", "CSV", "accepted: format, delimiter"]),
+        ("a.csv?delimiter=ab", ["'ab'", "one ASCII character"]),
+        ("a.parquet.gz", ["found .gz", "a plain file"]),
+        ("a.xls", ["'.xls'", ".jsonl, .ndjson, .json, .arff", ".gz, .bz2, .xz, .zst", "?format="]),
         ("a.gz", ["no extension"]),
         ("noextension", ["no extension"]),
     ],
 )
 def test_what_is_not_accepted_is_named(folder: Path, uri: str, words: list[str]) -> None:
-    for name in ("a.jsonl", "a.csv", "a.gz", "noextension"):
+    for name in ("a.jsonl", "a.csv", "a.xls", "a.parquet.gz", "a.gz", "noextension"):
         (folder / name).write_bytes(LINES)
     with pytest.raises(UsageError) as caught:
         open_source(uri)
@@ -286,7 +290,8 @@ def test_a_channel_is_source_and_sink() -> None:
     ("uri", "words"),
     [
         ("river:yeast", "cannot be written"),
-        ("o.arff", "found format arff, accepted for writing: jsonl"),
+        ("o.arff", "found format arff, accepted for writing here: jsonl"),
+        ("o.csv", "found format csv, accepted for writing here: jsonl"),
         ("o.arff.gz", "found format arff"),
         ("o?format=arff", "found format arff"),
         ("o.jsonl?xml=l.xml", "parameter xml"),

@@ -307,6 +307,19 @@ def test_no_figure_changes_because_an_id_is_used_again(
     ):
         # Logarithms are added up in the order of ids.
         assert mine == pytest.approx(theirs, rel=1e-12, nan_ok=True)
+    vacant = set(encoder.labels.vacant)
+    held = {i: name for i, name in enumerate(encoder.labels.names()) if i not in vacant}
+    by_label = {}
+    for column, name in enumerate(names):
+        pairs = [
+            (bool(all_on[t, column]), name in labels)
+            for t, labels in enumerate(kept)
+            if labels is not None
+        ]
+        counts = (pairs.count((True, True)), pairs.count((True, False)), pairs.count((False, True)))
+        if any(counts):
+            by_label[name] = counts
+    assert measures.by_label(held) == by_label
 
 
 def test_measures_forget_names_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,9 +101,6 @@ def schedule(kills: int, per_point: int, chance: random.Random) -> list[str]:
     named = [re.sub(r"^(during-recovery|before-trim):.*", r"\1:1", each) for each in named]
     found = named[:kills] + [RANDOM] * (kills - len(named))
     chance.shuffle(found)
-    # The first worker has nothing to recover from.
-    first = next((i for i, each in enumerate(found) if "recovery" not in each), 0)
-    found[: first + 1] = found[: first + 1][::-1]
     return found
 
 
@@ -183,9 +180,13 @@ class Chaos:
         begun = time.monotonic()
         rig = self._rig
         rig.produce(self._chunk)
-        running = self._start(0)
-        running.wait_for_log("slot ready")
+        # Whoever dies first has something to recover, and the first checkpoint is not its own.
+        first = rig.start()
+        first.wait_for_log("slot ready")
         self.found = rig.invariants()
+        first.wait_for(lambda: self._answered() > 0)
+        first.stop()
+        running = self._start(0)
         try:
             for number, fault in enumerate(self._faults):
                 standby = self._start(number + 1)

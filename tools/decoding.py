@@ -16,19 +16,46 @@ from ihomer.errors import MalformedEventError
 from ihomer.instances import Encoder, Event, LabelEvent
 from ihomer.stream.dead_letters import dead_letter, event_json
 from ihomer.stream.decode import KINDS, Decoder
+from ihomer.stream.mapping.decoder import decoder_of
+from ihomer.stream.settings import Settings
 
 NAMES = ("a", "b", "c")
 LONGEST_REASON = 2_000  # characters; names of features and fields are cut, values too
 
 
 class Way(NamedTuple):
-    """One way to read a record: whether unknown fields and late labels are accepted."""
+    """One way to read a record: a configuration, and whether late labels are accepted."""
 
-    strict: bool
+    settings: Settings
     late: bool
 
 
-WAYS: Sequence[Way] = (Way(strict=False, late=True), Way(strict=True, late=False))
+WAYS: Sequence[Way] = (
+    Way(Settings(names=list(NAMES)), late=True),
+    Way(Settings(names=list(NAMES), strict=True), late=False),
+)
+# The same bytes as somebody else's events, where x is no more than a field with fields in it.
+MAPPED: Sequence[Way] = (
+    Way(
+        Settings(
+            mapping_id="$.id",
+            mapping_labels=["$.y"],
+            mapping_time="$.ts",
+            mapping_fields={"x.a": "text", "x.b": "time", "x.c": "set"},
+        ),
+        late=True,
+    ),
+    Way(
+        Settings(
+            mapping_labels=["$.y.a", "$.y.b"],
+            mapping_labels_as="columns",
+            mapping_features="$.x",
+            mapping_default="numeric",
+            mapping_fields={"a": "nominal"},
+        ),
+        late=False,
+    ),
+)
 
 
 def check(value: bytes) -> tuple[str, ...]:
@@ -47,8 +74,13 @@ def check(value: bytes) -> tuple[str, ...]:
     return tuple(_answer(value, way) for way in WAYS)
 
 
+def check_mapped(value: bytes) -> tuple[str, ...]:
+    """As `check`, in every one of `MAPPED`."""
+    return tuple(_answer(value, way) for way in MAPPED)
+
+
 def _answer(value: bytes, way: Way) -> str:
-    decoder = Decoder(NAMES, way.strict)
+    decoder = decoder_of(way.settings)
     record = Record(value, "fuzz", 0, 0)
     # Twice, because a decoder remembers the names of the event before.
     answers = {_one(decoder, record, way) for _ in range(2)}

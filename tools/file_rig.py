@@ -110,11 +110,21 @@ class FileRig:
         Number of events to begin with; of a copy as many as it has.
     more
         Further arguments of every run.
+    source, predictions
+        Names of the input, and the extension of the predictions, which say their formats.
     """
 
-    def __init__(self, folder: Path, count: int, more: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        count: int,
+        more: Sequence[str] = (),
+        source: str = "input.jsonl",
+        predictions: str = "jsonl",
+    ) -> None:
         self.folder = folder
-        self.source = folder / "input.jsonl"
+        self.source = folder / source
+        self._predictions = predictions
         self._more = more
         self._count = count
         self._runs = 0
@@ -131,7 +141,8 @@ class FileRig:
 
     def output(self, name: str, kind: str) -> Path:
         """One of the files that the run called `name` writes."""
-        return self.folder / f"{name}-{kind}.jsonl"
+        form = self._predictions if kind == "predictions" else "jsonl"
+        return self.folder / f"{name}-{kind}.{form}"
 
     def state(self, name: str) -> Path:
         """Folder of its checkpoints and its position file."""

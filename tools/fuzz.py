@@ -74,6 +74,7 @@ def _child(arguments: Sequence[str]) -> None:
 
     def run(value: bytes) -> None:
         decoding.check(value)
+        decoding.check_mapped(value)
 
     atheris.Setup(list(arguments), run)
     atheris.Fuzz()

@@ -8,7 +8,7 @@ and a replay of a file are the same program.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from ihomer.errors import MalformedEventError, UsageError
@@ -28,8 +28,9 @@ class Record(NamedTuple):
     Attributes
     ----------
     value
-        The raw bytes to decode (``None``: a Kafka tombstone), or an event that the source, whose
-        format is not JSON, has already built.
+        The raw bytes to decode (``None``: a Kafka tombstone), an event that the source, whose
+        format is not JSON, has already built, or a row of a table: column to string, number,
+        boolean, None, list of strings, or `datetime`, which only a mapping makes an event of.
     source
         Topic, path, or name of a generated stream.
     partition
@@ -41,9 +42,12 @@ class Record(NamedTuple):
     fault
         Set when the source itself found that the record cannot be an event; `value` then holds
         the original bytes for the dead letters.
+    original
+        Of a row of a table: its bytes as they were read, for the dead letters; None: a row is
+        written there as JSON.
     """
 
-    value: bytes | Event | LabelEvent | None
+    value: bytes | Event | LabelEvent | Mapping[str, Any] | None
     source: str
     partition: int
     offset: int
@@ -51,6 +55,7 @@ class Record(NamedTuple):
     headers: Headers = ()
     timestamp: int | None = None
     fault: MalformedEventError | None = None
+    original: bytes | None = None
 
 
 class Message(NamedTuple):

@@ -36,6 +36,8 @@ _POLL_MS = 100
 _METADATA_MS = 30_000
 _CLOSE_S = 3.0
 _LOOK_S = 5.0  # how often the coordinator is asked whether it knows us
+_LOOK_AGAIN_S = 1.0  # and while this worker waits to be a member
+_REBALANCING = ("PreparingRebalance", "CompletingRebalance")
 
 
 class Listener(Protocol):
@@ -164,13 +166,17 @@ class Membership:
                     if new:
                         self._consumer.pause(*new)
                     now = time.monotonic()
-                    if self._consumer.group_metadata().state is MemberState.STABLE:
+                    settled = self._consumer.group_metadata().state is MemberState.STABLE
+                    if settled:
                         stable = now
-                        if now - looked < _LOOK_S:
-                            continue
-                        # The client may believe itself a member that the group has forgotten.
-                        forgotten = 0 if self._told() else forgotten + 1
+                    elif now - stable < self._session_s:
+                        continue
+                    if now - looked < (_LOOK_S if settled else _LOOK_AGAIN_S):
+                        continue
                     looked = now
+                    # The client may believe itself a member that the group has forgotten, or
+                    # wait for an answer to its joining that has been given to nobody.
+                    forgotten = 0 if self._known(settled=settled) else forgotten + 1
                     if now - stable > self._patience_s or forgotten > 1:
                         self._join_anew()
                         stable, forgotten = time.monotonic(), 0
@@ -196,7 +202,16 @@ class Membership:
     @property
     def _patience_s(self) -> float:
         """How long a rebalance may take: the hand-over, and a dead member's session twice."""
-        return self._deadline_s + 2 * self._settings.session_timeout_ms / 1000.0
+        return self._deadline_s + 2 * self._session_s
+
+    @property
+    def _session_s(self) -> float:
+        return self._settings.session_timeout_ms / 1000.0
+
+    def _known(self, *, settled: bool) -> bool:
+        """Whether the coordinator has us as a member, and if we wait for it, waits for others."""
+        group = self._group()
+        return bool(self._our_part(group)) and (settled or group["group_state"] in _REBALANCING)
 
     def _join_anew(self) -> None:
         """Start over with another consumer: now and then the client's joining comes to no end."""
@@ -221,19 +236,24 @@ class Membership:
         UnavailableError
             It does not answer.
         """
+        ours = self._our_part(self._group()).get("member_assignment") or {}
         return any(
             topic["topic"] == self._journal and slot in topic["partitions"]
-            for topic in (self._told().get("member_assignment") or {}).get(
-                "assigned_partitions", ()
-            )
+            for topic in ours.get("assigned_partitions", ())
         )
 
-    def _told(self) -> dict[str, Any]:
-        """What the group's coordinator says of this member; empty: it knows none."""
-        member = self._consumer.group_metadata().member_id
+    def _group(self) -> dict[str, Any]:
+        """What the group's coordinator says of the group."""
         with administration(self._settings) as connection:
-            found = connection.client.describe_groups([self.group])[self.group]["members"]
-        return next((each for each in found if member and each["member_id"] == member), {})
+            found: dict[str, Any] = connection.client.describe_groups([self.group])[self.group]
+            return found
+
+    def _our_part(self, group: dict[str, Any]) -> dict[str, Any]:
+        """What a group's description says of this member; empty: it knows none."""
+        member = self._consumer.group_metadata().member_id
+        return next(
+            (each for each in group["members"] if member and each["member_id"] == member), {}
+        )
 
     def close(self, timeout_s: float) -> None:
         """Leave the group, so that the others take over at once."""

@@ -30,9 +30,10 @@ SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 _COMMON = ("client_id", "security_protocol", "sasl_mechanism", "ssl_cafile")
-SOURCE_PARAMETERS = ("group", "session_timeout_ms", *_COMMON)
+FORMATS = ("json", "avro", "protobuf")
+SOURCE_PARAMETERS = ("group", "session_timeout_ms", "format", *_COMMON)
 SINK_PARAMETERS = ("compression", *_COMMON)
-ALL_PARAMETERS = ("group", "session_timeout_ms", "compression", *_COMMON)
+ALL_PARAMETERS = ("group", "session_timeout_ms", "format", "compression", *_COMMON)
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[\w.-]+)(?::(.*))?")
@@ -56,6 +57,9 @@ class KafkaSettings:
         After this time without a heartbeat the others of the group take over.
     compression
         Of what is written: ``"none"``, ``"gzip"``, ``"snappy"``, ``"lz4"`` or ``"zstd"``.
+    format
+        Of the values that are read: ``"json"``, or ``"avro"`` or ``"protobuf"``, for which there
+        has to be a decoder of the user's.
     client_id
         Name of this client in the broker's log.
     security_protocol, sasl_mechanism, ssl_cafile
@@ -68,6 +72,7 @@ class KafkaSettings:
     group: str = "ihomer"
     session_timeout_ms: int = 10_000
     compression: str = "none"
+    format: str = "json"
     client_id: str = "ihomer"
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str | None = None
@@ -246,6 +251,7 @@ def _checked(uri: str, given: dict[str, str]) -> dict[str, Any]:
             )
         checked["session_timeout_ms"] = int(timeout)
     _one_of(shown, given, "compression", COMPRESSIONS)
+    _one_of(shown, given, "format", FORMATS)
     _one_of(shown, given, "security_protocol", SECURITY_PROTOCOLS)
     _one_of(shown, given, "sasl_mechanism", SASL_MECHANISMS)
     protocol = given.get("security_protocol", "PLAINTEXT")

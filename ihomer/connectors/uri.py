@@ -4,15 +4,28 @@ In: what a user types. Out: an open source or sink. It is here so that every com
 configuration key accepts the same words.
 
 =====================================  ==========================================================
-``PATH``, ``file:PATH``, ``-``         JSON Lines (``.jsonl``, ``.ndjson``, ``.json``) or ARFF
-                                       (``.arff``), either with ``.gz`` behind; ``-`` is standard
-                                       input or output. ``?format=jsonl`` or ``?format=arff``
-                                       beats the extension, ``?xml=PATH`` names ARFF's labels.
+``PATH``, ``file:PATH``, ``-``         a file in the format that its extension names (below);
+                                       ``-`` is standard input or output
 ``river:NAME``                         a multi-label data set that comes with river
 ``memory:NAME``                        a channel that this process has made
 ``synthetic:NAME?key=value&...``       a generated stream; `ihomer.connectors.synthetic` lists them
 ``kafka://HOST:PORT[,...]/TOPIC?...``  a topic
 =====================================  ==========================================================
+
+==========================================  =====================================================
+``.jsonl`` ``.ndjson`` ``.json``            JSON Lines; also where nothing else is said of ``-``
+``.arff``                                   ARFF; ``?xml=PATH`` names its labels
+``.csv`` ``.tsv``                           rows behind a header, for a mapping;
+                                            ``?delimiter=;``, ``?delimiter=tab``
+``.parquet`` ``.arrow`` ``.feather``        rows, for a mapping (pip install 'ihomer[tables]')
+``.libsvm`` ``.svm``                        labels and numbered features
+``.xmc``                                    the same behind a line with their numbers;
+                                            ``?feature_names=PATH&label_names=PATH`` for both
+==========================================  =====================================================
+
+``.gz``, ``.bz2``, ``.xz`` or ``.zst`` behind the extension is a compressed file (not of Parquet
+and Arrow, which compress inside). ``?format=jsonl``, ``arff``, ``csv``, ``parquet``, ``arrow``,
+``libsvm`` or ``xmc`` beats the extension.
 
 File names with ``?`` or ``%``: a file that exists under the literal text wins. Otherwise what
 stands behind the last ``?`` is parameters, and after ``file:`` percent escapes are resolved
@@ -33,18 +46,32 @@ from ihomer.connectors import memory
 from ihomer.connectors.base import QUEUE_BYTES, Sink, Source
 from ihomer.connectors.chain import Chain
 from ihomer.connectors.files.arff_source import ArffSource
+from ihomer.connectors.files.csv_predictions import csv_predictions
+from ihomer.connectors.files.csv_source import CsvSource
+from ihomer.connectors.files.libsvm_source import LibsvmSource
 from ihomer.connectors.files.lines import JsonLinesSource
 from ihomer.connectors.files.reader import DEFAULT_MAX_LINE_BYTES, STANDARD
 from ihomer.connectors.files.sink import FileSink
+from ihomer.connectors.formats import (
+    COLUMNAR,
+    EXTENSIONS,
+    FORMATS,
+    NAMES,
+    PARAMETERS,
+    TABLES,
+    by_name,
+    check_parameters,
+    delimiter,
+    extension,
+    title,
+)
 from ihomer.connectors.river_data import RiverSource
 from ihomer.errors import InputError, UsageError
 
 SCHEMES = ("file", "river", "memory", "synthetic", "kafka")
-FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".arff": "arff"}
 
 # Two letters at least: one is a drive of Windows.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
-_EXTENSIONS = ", ".join(FORMATS) + " (each also with .gz)"
 
 
 class Location(NamedTuple):
@@ -141,10 +168,25 @@ def open_source(uri: str, *, max_line_bytes: int = DEFAULT_MAX_LINE_BYTES) -> So
         from ihomer.connectors.synthetic import SyntheticSource  # it needs scipy, which is slow
 
         return SyntheticSource.from_uri(uri)
-    if _format(uri, location) == "arff":
+    form = _format(uri, location)
+    check_parameters(uri, form, parameters)
+    if form == "arff":
         return ArffSource(path, xml=parameters.get("xml"), max_line_bytes=max_line_bytes)
-    if "xml" in parameters:
-        raise UsageError(f"{uri}: found parameter xml for JSON Lines, accepted: format")
+    if form == "csv":
+        between = delimiter(path, parameters)
+        return CsvSource(path, delimiter=between, max_line_bytes=max_line_bytes)
+    if form in COLUMNAR:
+        from ihomer.connectors.files.table_source import TableSource  # a package of the extra
+
+        return TableSource(path, form)
+    if form in ("libsvm", "xmc"):
+        return LibsvmSource(
+            path,
+            xmc=form == "xmc",
+            feature_names=parameters.get("feature_names"),
+            label_names=parameters.get("label_names"),
+            max_line_bytes=max_line_bytes,
+        )
     return JsonLinesSource(path, max_line_bytes=max_line_bytes)
 
 
@@ -181,15 +223,20 @@ def open_sources(uris: Sequence[str], *, max_line_bytes: int = DEFAULT_MAX_LINE_
 
 
 def open_sink(
-    uri: str, *, envelope: bool = False, append: bool = False, queue_bytes: int = QUEUE_BYTES
+    uri: str,
+    *,
+    envelope: bool = False,
+    append: bool = False,
+    queue_bytes: int = QUEUE_BYTES,
+    predictions: bool = False,
 ) -> Sink:
     """Open the sink that `uri` names.
 
     Parameters
     ----------
     uri
-        See the module. A file is always written as JSON Lines, whatever its extension, so that
-        devices and pipes can be named; only ``.arff`` is refused.
+        See the module. A file is written as JSON Lines where its extension names no format, so
+        that devices and pipes can be named.
     envelope
         For dead letters: a file gets each message's parts as an object with the bytes in base64,
         and a topic a shortened record where the whole does not fit.
@@ -197,6 +244,8 @@ def open_sink(
         Add to an existing file instead of replacing it, and wait for the disk at every flush.
     queue_bytes
         Of a topic: how much may be under way before a write waits.
+    predictions
+        What is written are predictions, which may be rows of a table, too: CSV, Parquet or Arrow.
 
     Raises
     ------
@@ -217,12 +266,23 @@ def open_sink(
         from ihomer.connectors.kafka import KafkaSink  # only those with a broker wait for it
 
         return KafkaSink.from_uri(uri, truncate=envelope, queue_bytes=queue_bytes)
-    if "xml" in parameters:
-        raise UsageError(f"{uri}: found parameter xml for a sink, accepted: format")
-    chosen = parameters.get("format") or FORMATS.get(_extension(path), "jsonl")
-    if chosen != "jsonl":
-        raise UsageError(f"{uri}: found format {chosen}, accepted for writing: jsonl")
-    return FileSink(path, append=append, envelope=envelope)
+    form = by_name(path, parameters) or "jsonl"
+    if form == "jsonl":
+        check_parameters(uri, form, parameters)
+        return FileSink(path, append=append, envelope=envelope)
+    if not predictions or form not in TABLES:
+        accepted = ", ".join(("jsonl", *TABLES) if predictions else ("jsonl",))
+        raise UsageError(f"{uri}: found format {form}, accepted for writing here: {accepted}")
+    check_parameters(uri, form, parameters)
+    if form == "csv":
+        return csv_predictions(path, delimiter(path, parameters), append=append)
+    if append:
+        raise UsageError(
+            f"{uri}: found {title(form)} for a file that is appended to, accepted: JSON Lines, CSV"
+        )
+    from ihomer.connectors.files.table_sink import TableSink  # a package of the extra
+
+    return TableSink(path, form)
 
 
 def same_file(one: str, other: str) -> bool:
@@ -249,14 +309,14 @@ def _file(uri: str, text: str, *, escapes: bool) -> Location:
     path, parameters = text, {}
     if not _exists(text) and "?" in text:
         path, _, query = text.rpartition("?")
-        parameters = _parameters(uri, query, ("format", "xml"))
+        parameters = _parameters(uri, query, PARAMETERS)
         if not path:
             raise UsageError(f"{uri}: found no path before the ?, accepted: PATH?name=value")
     if escapes and not _exists(path):
         path = unquote(path)
     chosen = parameters.get("format")
-    if chosen is not None and chosen not in FORMATS.values():
-        raise UsageError(f"{uri}: format: found {chosen!r}, accepted: jsonl, arff")
+    if chosen is not None and chosen not in NAMES:
+        raise UsageError(f"{uri}: format: found {chosen!r}, accepted: {', '.join(NAMES)}")
     return Location("file", path, parameters)
 
 
@@ -286,18 +346,13 @@ def _format(uri: str, location: Location) -> str:
         raise InputError(f"{location.path}: no such file")
     if Path(location.path).is_dir():
         raise InputError(f"{location.path}: found a folder, accepted: a file")
-    extension = _extension(location.path)
-    if extension not in FORMATS:
-        found = f"extension {extension!r}" if extension else "no extension"
+    found = extension(location.path)
+    if found not in FORMATS:
+        what = f"extension {found!r}" if found else "no extension"
         raise UsageError(
-            f"{uri}: found {found}, accepted: {_EXTENSIONS}, or ?format=jsonl or ?format=arff"
+            f"{uri}: found {what}, accepted: {EXTENSIONS}, or ?format= one of {', '.join(NAMES)}"
         )
-    return FORMATS[extension]
-
-
-def _extension(path: str) -> str:
-    name = path.lower().removesuffix(".gz")
-    return Path(name).suffix
+    return FORMATS[found]
 
 
 def _exists(path: str) -> bool:

@@ -139,6 +139,13 @@ class Engine:
             list(filter(None, self._keeper.clusters())), self._keeper.partitioner.counts, names
         )
 
+    def cluster_numbers(self, names: Sequence[str]) -> dict[str, int]:
+        """The number for life of each placed label's cluster, whose names by id are given."""
+        if self._keeper is None:
+            return {}
+        clusters = zip(self._keeper.numbers, self._keeper.clusters(), strict=True)
+        return {names[label]: number for number, members in clusters for label in members}
+
     def run(
         self, batch: Batch, learned: OffsetArray, columns: int, names: Names
     ) -> tuple[FloatArray, BoolArray, FloatArray]:

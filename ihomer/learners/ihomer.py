@@ -305,6 +305,14 @@ class IHomer(base.MultiLabelClassifier):
         # Where all labels have vanished there is a cluster without any for a while.
         return sorted(filter(None, groups), key=lambda group: (-len(group), sorted(group)))
 
+    def cluster_numbers(self) -> dict[str, int]:
+        """The number of each label's cluster, as events tell it; labels without a place have none.
+
+        A cluster keeps its number for life, from 1. Without a partition there are none.
+        """
+        with self._lock:
+            return self._engine.cluster_numbers(self._encoder.labels.names())
+
     def hierarchy(self) -> Hierarchy:
         """The hierarchy of the clusters: sizes, diameters and bounds; prints as a tree."""
         with self._lock:

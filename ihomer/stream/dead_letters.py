@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import date, datetime, time
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -57,9 +58,11 @@ def dead_letter(
     Parameters
     ----------
     record
-        Bytes are kept as they are, a tombstone stays one. A value that is an `Event` already is
-        written as JSON: NaN as null, an infinite number as the string ``"Infinity"`` or
-        ``"-Infinity"``, what JSON has no form for as its Python text.
+        Bytes are kept as they are, a tombstone stays one, a table's row is the bytes that were
+        read. A value that is an `Event` already, or a row without bytes of its own, is written as
+        JSON: times as RFC 3339 has them (without a zone: UTC), NaN as null, an infinite number
+        as the string ``"Infinity"`` or ``"-Infinity"``, what JSON has no form for as its Python
+        text.
     fault
         Why it was refused.
     version
@@ -82,6 +85,8 @@ def dead_letter(
     value = record.value
     if isinstance(value, Event | LabelEvent):
         value = event_json(value)
+    elif isinstance(value, Mapping):
+        value = orjson.dumps(_plain(value)) if record.original is None else record.original
     cuts: list[tuple[str, bytes]] = []
     room = max_bytes
     key = record.key
@@ -246,6 +251,10 @@ def _plain(value: object) -> Any:
         if math.isinf(value):
             return "Infinity" if value > 0 else "-Infinity"
         return None if math.isnan(value) else value
+    if isinstance(value, datetime):
+        return value.isoformat() + ("" if value.tzinfo else "Z")
+    if isinstance(value, date | time):
+        return value.isoformat()
     if isinstance(value, Mapping):
         return {_utf_8(str(name)).decode(): _plain(member) for name, member in value.items()}
     if isinstance(value, list | tuple):

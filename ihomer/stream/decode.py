@@ -72,6 +72,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "tombstone": Kind("read", "the record has no value"),
         "oversized": Kind("read", "value and key are larger than max_event_bytes"),
         "empty": Kind("parse", "the value is empty or white space"),
+        "wire-format": Kind("parse", "the bytes begin as a schema registry's Avro or Protobuf do"),
         "not-utf-8": Kind("parse", "the bytes are no UTF-8"),
         "not-json": Kind("parse", "the text is not exactly one JSON value"),
         "not-an-object": Kind("schema", "the JSON value is no object"),
@@ -94,6 +95,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "ts-format": Kind("schema", "ts is a string, but not as RFC 3339 has it"),
         "ts-calendar": Kind("schema", "ts names a day that does not exist"),
         "ts-range": Kind("schema", "ts is a number outside the years 1 to 9999"),
+        "id-absent": Kind("map", "there is no id where the mapping says that one must be"),
+        "key-text": Kind("map", "a key or a header that the mapping names is no UTF-8"),
+        "field-value": Kind("map", "a field has a value that its kind does not take"),
+        "features-absent": Kind("map", "there is none of the fields that would be features"),
+        "label-form": Kind("map", "labels are neither a list, nor an object, nor text, nor null"),
+        "time-value": Kind("map", "the event's time cannot be read as one"),
+        "too-deep": Kind("map", "objects in objects in objects, too many of them to be flattened"),
         "too-many-labels": Kind("vocabulary", "a new label, and max_labels is reached"),
     }
 )
@@ -110,6 +118,7 @@ _ABSENT: Any = object()
 _EXACT = 2**53
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 _SHOWN = 60
+_WIRE_HEAD_BYTES = 5  # a zero, and the schema's id
 
 _RFC_3339 = re.compile(
     r"([0-9]{4})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
@@ -119,7 +128,7 @@ _RFC_3339 = re.compile(
 
 _VALUE_ACCEPTED = "a finite number, a string, a boolean, null or a list of strings"
 _ID_ACCEPTED = f"a string of 1 to {MAX_ID_LENGTH:,} characters or a 64-bit integer"
-_LABEL_ACCEPTED = f"a label name, a string of 1 to {MAX_LABEL_LENGTH:,} characters"
+LABEL_ACCEPTED = f"a label name, a string of 1 to {MAX_LABEL_LENGTH:,} characters"
 _TS_ACCEPTED = (
     f"RFC 3339 of at most {MAX_TS_LENGTH} characters such as 2024-05-01T12:00:00Z, or whole"
     " milliseconds since 1970 within the years 1 to 9999"
@@ -198,7 +207,8 @@ class Decoder:
         ----------
         record
             Raw bytes are parsed and checked. A value that is an event already is returned as it
-            is; the vocabularies check its features.
+            is; the vocabularies check its features. A table's row needs a mapping
+            (`ihomer.stream.mapping`).
 
         Returns
         -------
@@ -211,6 +221,8 @@ class Decoder:
         ------
         MalformedEventError
             The record has a `fault`, or its value breaks a rule; `kind` is a key of `KINDS`.
+        UsageError
+            It is a table's row, and there is no mapping.
         """
         found = self._decode(record, late=False)
         if isinstance(found, LabelEvent):
@@ -228,10 +240,12 @@ class Decoder:
         if isinstance(value, Event | LabelEvent):
             return value
         if value is None:
-            raise _fault("tombstone", "event: found no value (a tombstone), accepted: JSON")
+            raise malformed("tombstone", "event: found no value (a tombstone), accepted: JSON")
+        if not isinstance(value, bytes):
+            return self._read(self._row(value, record), record, late=late)
         size = len(value) if record.key is None else len(value) + len(record.key)
         if size > self._max_event_bytes:
-            raise _fault(
+            raise malformed(
                 "oversized",
                 f"event: found {size:,} bytes with its key, accepted: at most"
                 f" {self._max_event_bytes:,} (max_event_bytes)",
@@ -241,17 +255,29 @@ class Decoder:
         except orjson.JSONDecodeError as error:
             raise _unparsable(value, error) from None
         if type(data) is not dict:
-            raise _fault("not-an-object", f"event: found {found(data)}, accepted: an object")
+            raise malformed("not-an-object", f"event: found {found(data)}, accepted: an object")
+        return self._read(data, record, late=late)
+
+    def _row(self, row: Mapping[str, Any], record: Record) -> Mapping[str, Any]:
+        """A table's row, if anybody has said what its columns mean."""
+        del row
+        raise UsageError(
+            f"{record.source}: found a table's row and no [mapping] in the configuration, accepted:"
+            " a mapping of its columns (ihomer config infer SOURCE writes one)"
+        )
+
+    def _read(self, data: Mapping[str, Any], record: Record, *, late: bool) -> Event | LabelEvent:
+        """What an object, in our own shape, is."""
         if self._strict and not _FIELDS.issuperset(data):
             name = next(name for name in data if name not in _FIELDS)
-            raise _fault(
+            raise malformed(
                 "unknown-field",
-                f"{_shown_name(name)}: an unknown field, accepted: id, x, y, ts (strict is set)",
+                f"{shown_name(name)}: an unknown field, accepted: id, x, y, ts (strict is set)",
             )
         event_id = data.get("id", _ABSENT)
         if late and "x" not in data:
             return _labels_only(event_id, data)
-        event_id = self._default_id(record) if event_id is _ABSENT else _checked_id(event_id)
+        event_id = self._default_id(record) if event_id is _ABSENT else checked_id(event_id)
         x = self._features(data.get("x", _ABSENT))
         on, off = _labels(data.get("y"))
         ts = data.get("ts", _ABSENT)
@@ -280,13 +306,13 @@ class Decoder:
         if type(x) is list:
             names = self._names
             if not names:
-                raise _fault(
+                raise malformed(
                     "x-undeclared",
                     f"x: found an array of {len(x):,} without declared names, accepted: an object"
                     " of name to value (or declare the feature names, in the order of the array)",
                 )
             if len(x) != len(names):
-                raise _fault(
+                raise malformed(
                     "x-length",
                     f"x: found an array of {len(x):,}, accepted: {len(names):,} values, one for"
                     " each declared feature name",
@@ -297,7 +323,7 @@ class Decoder:
             return dict(zip(names, x, strict=True))
         if x is _ABSENT:
             raise _without_features(late=False)
-        raise _fault("x-type", f"x: found {found(x)}, accepted: {_x_accepted()}")
+        raise malformed("x-type", f"x: found {found(x)}, accepted: {_x_accepted()}")
 
 
 def found(value: object) -> str:
@@ -316,33 +342,45 @@ def found(value: object) -> str:
         return f"an array of {len(value):,}"
     if isinstance(value, str) and len(value) > _SHOWN:
         return f"{value[:_SHOWN]!r}... ({len(value):,} characters)"
-    return repr(value)
+    text = repr(value)
+    return text if len(text) <= 2 * _SHOWN else f"{text[: 2 * _SHOWN]}..."
 
 
-def _shown_name(name: str) -> str:
+def shown_name(name: str) -> str:
     """A name as it is if it can be read on one line, else quoted and shortened."""
     plain = name.isprintable() and 0 < len(name) <= _SHOWN and name.strip() == name
     return name if plain else found(name)
 
 
-def _fault(kind: str, message: str) -> MalformedEventError:
+def malformed(kind: str, message: str) -> MalformedEventError:
+    """The error of a kind that is in `KINDS`."""
     return MalformedEventError(KINDS[kind].stage, kind, message)
 
 
 def _unparsable(value: bytes, error: orjson.JSONDecodeError) -> MalformedEventError:
     """Which way `value` is not JSON; only here is there time to look twice."""
     if not value.strip():
-        return _fault("empty", f"event: found {len(value)} bytes without content, accepted: JSON")
+        return malformed(
+            "empty", f"event: found {len(value)} bytes without content, accepted: JSON"
+        )
+    if value[:1] == b"\0" and len(value) > _WIRE_HEAD_BYTES:
+        return malformed(
+            "wire-format",
+            "event: found a zero byte and schema id"
+            f" {int.from_bytes(value[1:_WIRE_HEAD_BYTES], 'big')}, as a schema registry's Avro and"
+            ' Protobuf begin, accepted: JSON, or a decoder of yours (decoder = "module:function";'
+            " see docs/operations/formats.md)",
+        )
     try:
         text = value.decode()
     except UnicodeDecodeError as fault:
-        return _fault(
+        return malformed(
             "not-utf-8",
             f"event: byte {fault.start:,} is no UTF-8 ({fault.reason}), accepted: JSON in UTF-8",
         )
     number = text.startswith(("NaN", "Infinity"), error.pos)
     advice = " (NaN and Infinity are no JSON; null = missing)" if number else ""
-    return _fault("not-json", f"event: not JSON, {error}; accepted: one JSON object{advice}")
+    return malformed("not-json", f"event: not JSON, {error}; accepted: one JSON object{advice}")
 
 
 def _labels_only(event_id: Any, data: Mapping[str, Any]) -> LabelEvent:
@@ -351,36 +389,37 @@ def _labels_only(event_id: Any, data: Mapping[str, Any]) -> LabelEvent:
     if on is None:
         raise _without_features(late=True)
     if event_id is _ABSENT:
-        raise _fault(
+        raise malformed(
             "id-missing",
             "id: not found beside y without x, accepted: the id of the event whose labels these"
             f" are, {_ID_ACCEPTED}",
         )
     ts = data.get("ts", _ABSENT)
-    return LabelEvent(_checked_id(event_id), on, off, None if ts is _ABSENT else _checked_ts(ts))
+    return LabelEvent(checked_id(event_id), on, off, None if ts is _ABSENT else _checked_ts(ts))
 
 
 def _without_features(*, late: bool) -> MalformedEventError:
     also = "; or id and y, for labels that come late" if late else ""
-    return _fault("x-missing", f"x: not found, accepted: {_x_accepted()}{also}")
+    return malformed("x-missing", f"x: not found, accepted: {_x_accepted()}{also}")
 
 
 def _x_accepted() -> str:
     return "an object of name to value, or an array of values in the order of declared names"
 
 
-def _checked_id(value: Any) -> EventId:
+def checked_id(value: Any) -> EventId:
+    """An id as an event has it; raises `MalformedEventError`."""
     if type(value) is str:
         if 0 < len(value) <= MAX_ID_LENGTH:
             return value
-        raise _fault("id-length", f"id: found {found(value)}, accepted: {_ID_ACCEPTED}")
+        raise malformed("id-length", f"id: found {found(value)}, accepted: {_ID_ACCEPTED}")
     whole = type(value) is int or (type(value) is float and value.is_integer())
     if not whole:
-        raise _fault("id-type", f"id: found {found(value)}, accepted: {_ID_ACCEPTED}")
+        raise malformed("id-type", f"id: found {found(value)}, accepted: {_ID_ACCEPTED}")
     if not _MIN_INT <= value <= _MAX_INT:
-        raise _fault("id-range", f"id: found {value}, accepted: {_ID_ACCEPTED}")
+        raise malformed("id-range", f"id: found {value}, accepted: {_ID_ACCEPTED}")
     if type(value) is float and abs(value) > _EXACT:
-        raise _fault(
+        raise malformed(
             "id-precision",
             f"id: found {value}, which may have been rounded, accepted: {_ID_ACCEPTED}, with a"
             " fraction or an exponent at most 2**53",
@@ -399,9 +438,9 @@ def _check_values(prefix: str, values: Iterable[tuple[str, Any]]) -> None:
             if wrong is _ABSENT:
                 continue
             what = f"a list with {found(wrong)}"
-        raise _fault(
+        raise malformed(
             "feature-value",
-            f"{prefix}{_shown_name(name)}: found {what}, accepted: {_VALUE_ACCEPTED}",
+            f"{prefix}{shown_name(name)}: found {what}, accepted: {_VALUE_ACCEPTED}",
         )
 
 
@@ -410,51 +449,56 @@ def _labels(y: Any) -> tuple[list[str] | None, Sequence[str]]:
     if type(y) is list:
         for index, name in enumerate(y):
             if type(name) is not str:
-                raise _fault(
-                    "label-type", f"y[{index}]: found {found(name)}, accepted: {_LABEL_ACCEPTED}"
+                raise malformed(
+                    "label-type", f"y[{index}]: found {found(name)}, accepted: {LABEL_ACCEPTED}"
                 )
             if not 0 < len(name) <= MAX_LABEL_LENGTH:
-                raise _fault(
-                    "label-length", f"y[{index}]: found {found(name)}, accepted: {_LABEL_ACCEPTED}"
+                raise malformed(
+                    "label-length", f"y[{index}]: found {found(name)}, accepted: {LABEL_ACCEPTED}"
                 )
         return y, ()
     if type(y) is dict:
         for name, state in y.items():
             if not 0 < len(name) <= MAX_LABEL_LENGTH:
-                raise _fault(
-                    "label-length", f"y: found the name {found(name)}, accepted: {_LABEL_ACCEPTED}"
+                raise malformed(
+                    "label-length", f"y: found the name {found(name)}, accepted: {LABEL_ACCEPTED}"
                 )
             if type(state) is not bool:
-                raise _fault(
+                raise malformed(
                     "label-value",
-                    f"y.{_shown_name(name)}: found {found(state)}, accepted: true or false",
+                    f"y.{shown_name(name)}: found {found(state)}, accepted: true or false",
                 )
         return [name for name in y if y[name]], [name for name in y if not y[name]]
     if y is None:
         return None, ()
-    raise _fault(
+    raise malformed(
         "y-type",
         f"y: found {found(y)}, accepted: an array of label names, an object of label name to"
         " boolean, or null",
     )
 
 
+def is_rfc_3339(text: str) -> bool:
+    """Whether an event may carry this text as its ``ts``; that its day exists is not looked at."""
+    return len(text) <= MAX_TS_LENGTH and _RFC_3339.fullmatch(text) is not None
+
+
 def _checked_ts(value: Any) -> str | int:
     if type(value) is str:
         match = _RFC_3339.fullmatch(value) if len(value) <= MAX_TS_LENGTH else None
         if match is None:
-            raise _fault("ts-format", f"ts: found {found(value)}, accepted: {_TS_ACCEPTED}")
+            raise malformed("ts-format", f"ts: found {found(value)}, accepted: {_TS_ACCEPTED}")
         try:
             date(int(match[1]), int(match[2]), int(match[3]))
         except ValueError:
-            raise _fault(
+            raise malformed(
                 "ts-calendar",
                 f"ts: found {found(value)}, a day that does not exist, accepted: {_TS_ACCEPTED}",
             ) from None
         return value
     whole = type(value) is int or (type(value) is float and value.is_integer())
     if not whole:
-        raise _fault("ts-type", f"ts: found {found(value)}, accepted: {_TS_ACCEPTED}")
+        raise malformed("ts-type", f"ts: found {found(value)}, accepted: {_TS_ACCEPTED}")
     if not MIN_EPOCH_MS <= value <= MAX_EPOCH_MS:
-        raise _fault("ts-range", f"ts: found {value}, accepted: {_TS_ACCEPTED}")
+        raise malformed("ts-range", f"ts: found {value}, accepted: {_TS_ACCEPTED}")
     return int(value)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ihomer.connectors.base import Position
+from ihomer.connectors.files.compression import compression_of
 from ihomer.connectors.files.reader import STANDARD, Line, LineReader
 from ihomer.connectors.kafka_settings import SOURCE_PARAMETERS
 from ihomer.connectors.kafka_settings import parse_uri as parse_kafka
@@ -47,7 +48,7 @@ def read_letters(uri: str, position: Position | None = None, step: int = STEP) -
     Parameters
     ----------
     uri
-        A file, with ``.gz`` or not, ``-``, or a topic.
+        A file, compressed or not, ``-``, or a topic.
     position
         Of an earlier `Step` of the same URI.
     step
@@ -106,7 +107,7 @@ def _step(path: str, lines: Sequence[Line], position: Position) -> Step:
 
 def _is_unfinished(path: str) -> bool:
     """Whether the last line of a plain file has no line end."""
-    if path == STANDARD or path.lower().endswith(".gz") or not Path(path).is_file():
+    if path == STANDARD or compression_of(path) is not None or not Path(path).is_file():
         return False
     with Path(path).open("rb") as file:
         size = file.seek(0, os.SEEK_END)

@@ -11,6 +11,8 @@ score and was not true. How the number of labels enters only at the end: `ihomer
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ihomer.errors import UsageError
@@ -55,9 +57,9 @@ class Measures:
     ``log_loss``,              minus the logarithm of the           NaN
     ``prior_log_loss``         probability of what came true, mean
                                over the pairs with a score
-    ``calibration_error``,     distance between probability and     NaN
-    ``calibration_error_       rate of true pairs in each of 15
-    likely``                   bins, mean over the same pairs
+    ``calibration_error``      distance between probability and     NaN
+                               rate of true pairs in each of 15
+                               bins, mean over the same pairs
     ``psp_at_k``               weight of the true labels among the  NaN
                                best k, over the most possible
     ``coverage_error``         ranks that hold all true labels      NaN
@@ -355,6 +357,25 @@ class Measures:
         of the stream, not of the window.
         """
         return self._figures(total_of_last(self._tally), n_labels)
+
+    def by_label(self, names: Mapping[int, str]) -> dict[str, tuple[int, int, int]]:
+        """True positives, false positives and false negatives of each label over the stream.
+
+        Parameters
+        ----------
+        names
+            Of the ids that are somebody's now.
+
+        Returns
+        -------
+        dict
+            By name; labels that were never on or predicted are left out. Of those that have
+            vanished the last `MOST_REMEMBERED` are in it.
+        """
+        rows = self._tally.labels.reshape(-1, t.KINDS)
+        counts = self._vanished.named()
+        counts |= {name: tuple(rows[i].tolist()) for i, name in names.items() if i < len(rows)}
+        return {name: found for name, found in counts.items() if any(found)}
 
     def _figures(self, totals: Totals, n_labels: int | None) -> dict[str, float]:
         if n_labels is None:

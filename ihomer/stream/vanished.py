@@ -58,6 +58,11 @@ class Vanished:
         labels = np.array(self._labels, dtype=np.int64).reshape(-1, t.KINDS)
         return labels, np.array(self._reached, dtype=np.int32)
 
+    def named(self) -> dict[str, tuple[int, int, int]]:
+        """Counts of those that are known by name: true and false positives, false negatives."""
+        rows = self.counts()[0].tolist()
+        return {name: tuple(rows[place]) for name, place in self._places.items()}
+
     def apply(self, tally: t.Tally, change: Change) -> None:
         """Move the counts of a label that vanishes, or returns; there is room for its id."""
         label, name = change.label, change.name

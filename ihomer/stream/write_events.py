@@ -8,7 +8,7 @@ planted in it kept beside it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -78,26 +78,54 @@ def write_events(
     UnavailableError, InputError
         Of the source or the sink.
     """
+    done = 0
+    try:
+        for events in read_events(source, limit):
+            sink.write([Message(orjson.dumps(event_object(event))) for event in events])
+            done += len(events)
+            on_progress(done)
+    finally:
+        sink.flush()
+    return done
+
+
+def read_events(source: Source, limit: int | None = None) -> Iterator[list[Event]]:
+    """The events of `source`, batch by batch.
+
+    Parameters
+    ----------
+    source
+        Stays open.
+    limit
+        Largest number of events.
+
+    Yields
+    ------
+    list of Event
+        At most 1,024.
+
+    Raises
+    ------
+    InputError
+        An event is malformed; those before it were yielded.
+    UnavailableError, InputError
+        Of the source.
+    """
     decoder = Decoder(default_id=id_by_line)
     done = 0
     while limit is None or done < limit:
         records = source.next_batch(_BATCH if limit is None else min(_BATCH, limit - done), 1.0)
         if records is None:
             break
-        messages: list[Message] = []
+        events: list[Event] = []
         for record in records:
             try:
-                event = decoder.decode(record)
+                events.append(decoder.decode(record))
             except MalformedEventError as fault:
-                sink.write(messages)
-                sink.flush()
+                yield events
                 raise InputError(f"{place_by_line(record)}: {fault}") from None
-            messages.append(Message(orjson.dumps(event_object(event))))
-        sink.write(messages)
-        done += len(messages)
-        on_progress(done)
-    sink.flush()
-    return done
+        yield events
+        done += len(records)
 
 
 def _features(event: Event) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,24 +11,18 @@ import pytest
 
 from bench.report import writer
 from bench.results import Document
+from tests import browser as browsing
 from tests import report_documents as made_up
+from tests.browser import find_browser
 
 pytestmark = pytest.mark.integration
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 STREAMS = ("flags", "foodtruck", "emotions", "yeast", "20ng", "scene")
 LEARNERS = ("ihomer", "river-br-lr", "river-br-knn", "no-change", "majority")
 
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    for name in BROWSERS:
-        found = shutil.which(name)
-        if found is not None:
-            return found
-    reason = f"none of {', '.join(BROWSERS)} is on the PATH"
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{reason}; the page must be tested where CI=true")
-    pytest.skip(reason)
+    return find_browser()
 
 
 def documents() -> list[Document]:
@@ -45,28 +37,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def visit(browser: str, page: Path) -> tuple[str, list[str]]:
     """The document after its scripts have run, and what the console said."""
-    profile = page.parent.parent / "profile"
-    done = subprocess.run(
-        [
-            browser,
-            "--headless=new",
-            "--no-sandbox",  # containers have none
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--disable-background-networking",
-            "--no-first-run",
-            f"--user-data-dir={profile}",
-            "--enable-logging=stderr",
-            "--virtual-time-budget=60000",
-            "--dump-dom",
-            page.as_uri(),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=240,
-    )
-    log = done.stderr.decode(errors="replace").splitlines()
-    return done.stdout.decode(), [line for line in log if "CONSOLE" in line]
+    return browsing.visit(browser, page, page.parent.parent / "profile")
 
 
 def changed(page: Path, script: str) -> Path:

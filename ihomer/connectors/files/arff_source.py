@@ -31,7 +31,7 @@ class ArffSource(Source):
     Parameters
     ----------
     path
-        A file, decompressed if its name ends in ``.gz``, or ``-`` for standard input.
+        A file, decompressed if its name ends in one of `COMPRESSIONS`, or ``-`` for standard input.
     xml
         The MULAN file that names the labels; None: see `label_columns`.
     max_line_bytes

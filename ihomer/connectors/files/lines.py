@@ -1,4 +1,4 @@
-"""Events as JSON Lines, from a file, a gzip file, a pipe or standard input.
+"""Events as JSON Lines, from a file, a compressed one, a pipe or standard input.
 
 In: a path. Out: one record for each line that is not blank, its bytes as they are; what they mean
 is the decoder's business. It is here because a file of events is what everybody has.
@@ -19,16 +19,18 @@ class JsonLinesSource(Source):
     A record's offset is its line number from 1, blank lines counted, its value the line without
     line end (``\n`` or ``\r\n``) and, in line 1, without byte order mark. A line over the bound
     becomes a record with a fault and the first KiB as its value. Of a damaged gzip file
-    everything before the damage is returned before `InputError` is raised.
+    everything before the damage is returned before `InputError` is raised, of another compressed
+    file all but the last few KiB.
 
     Its position is ``{"line": n, "byte": b}`` for a plain file, which is entered there directly.
-    For gzip, standard input and pipes it is ``{"line": n}``: gzip is read again from its start; a
+    For compressed files, standard input and pipes it is ``{"line": n}``: what is compressed is
+    read again from its start; a
     fresh standard input must carry the same lines from the first, and those before n are skipped.
 
     Parameters
     ----------
     path
-        A file, decompressed if its name ends in ``.gz``, or ``-`` for standard input.
+        A file, decompressed if its name ends in one of `COMPRESSIONS`, or ``-`` for standard input.
     max_line_bytes
         Bound of a line's length in bytes.
 

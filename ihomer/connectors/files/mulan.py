@@ -13,6 +13,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from ihomer.connectors.files.arff import Header, same_name
+from ihomer.connectors.files.compression import plain_name
 from ihomer.connectors.files.reader import STANDARD, reason
 from ihomer.errors import InputError
 
@@ -100,7 +101,7 @@ def _xml_beside(path: str) -> str | None:
     if path == STANDARD:
         return None
     file = Path(path)
-    stem = re.sub(r"(\.arff)?(\.gz)?$", "", file.name, flags=re.IGNORECASE)
+    stem = re.sub(r"\.arff$", "", plain_name(file.name), flags=re.IGNORECASE)
     candidates = [f"{stem}.xml"]
     if "-" in stem:
         candidates.append(f"{stem.rpartition('-')[0]}.xml")

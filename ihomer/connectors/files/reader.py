@@ -1,4 +1,4 @@
-"""Numbered lines of a file, a gzip file or standard input, with a place to come back to.
+"""Numbered lines of a file, a compressed file or standard input, with a place to come back to.
 
 In: a path, or ``-``. Out: lines without their line ends, blank ones left out but counted. It is
 here because JSON Lines and ARFF share everything below their syntax: bounded memory for a line
@@ -14,13 +14,17 @@ import select
 import stat
 import sys
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from ihomer.connectors.base import Position
-from ihomer.connectors.files.inflate import inflate
+from ihomer.connectors.files.compression import (
+    COMPRESSIONS,
+    compression_of,
+    damages,
+    decompress,
+)
 from ihomer.errors import InputError, UsageError
 
 STANDARD = "-"
@@ -49,14 +53,39 @@ class Line(NamedTuple):
     oversized: bool
 
 
+class WholeLine(NamedTuple):
+    """One line with everything that was in it.
+
+    Attributes
+    ----------
+    number
+        From 1.
+    text
+        The bytes without the line feed, a carriage return included; of an oversized line the
+        first KiB.
+    size
+        Bytes in the file, the line feed included.
+    oversized
+        Longer than the reader's bound.
+    """
+
+    number: int
+    text: bytes
+    size: int
+    oversized: bool
+
+
+_AnyLine = TypeVar("_AnyLine", Line, WholeLine)
+
+
 class LineReader:
     """Reads lines in order and knows the place of the next one.
 
     Parameters
     ----------
     path
-        A file, decompressed if its name ends in ``.gz``; ``-`` is standard input. A named pipe
-        is a file without an end.
+        A file, decompressed if its name ends in one of `COMPRESSIONS`; ``-`` is standard input. A
+        named pipe is a file without an end.
     max_line_bytes
         Bound of a line's length in bytes; what is longer is never held in memory whole.
 
@@ -71,7 +100,10 @@ class LineReader:
             raise UsageError(f"max_line_bytes: found {max_line_bytes}, accepted: 1 or more")
         self.path = path
         self._max = max_line_bytes
-        self._compressed = path.lower().endswith(".gz")
+        self._compression = None if path == STANDARD else compression_of(path)
+        self._damages: tuple[type[Exception], ...] = (OSError, EOFError)
+        if self._compression is not None:
+            self._damages += damages(self._compression)
         self._open()
 
     def _open(self) -> None:
@@ -91,15 +123,15 @@ class LineReader:
                 raise InputError(f"{self.path}: found a folder, accepted: a file") from None
             except (OSError, ValueError) as error:
                 raise InputError(f"{self.path}: cannot be read ({reason(error)})") from None
-            if self._compressed:
-                pieces = inflate(self._file)
+            if self._compression is not None:
+                pieces = decompress(self._file, self._compression)
                 self._read = lambda: next(pieces, b"")
             else:
                 self._read = _available(self._file)
         regular = _is_regular(self._file)
         self._again = regular and self.path != STANDARD
         # Windows can wait for sockets only: a pipe blocks there.
-        patient = regular or self._compressed or os.name == "nt"
+        patient = regular or self._compression is not None or os.name == "nt"
         self._wait_for = None if patient else _descriptor(self._file)
         self._start(line=1, byte=0)
 
@@ -136,7 +168,16 @@ class LineReader:
         InputError
             The file is damaged right here; lines before the damage were returned by earlier calls.
         """
-        lines: list[Line] = []
+        return self._take(count, timeout, self._pass)
+
+    def take_whole(self, count: int, timeout: float = 0.0) -> list[WholeLine]:
+        """As `take`, with blank lines and the lines' sizes, for records of several lines."""
+        return self._take(count, timeout, self._pass_whole)
+
+    def _take(
+        self, count: int, timeout: float, step: Callable[[int], list[_AnyLine]]
+    ) -> list[_AnyLine]:
+        lines: list[_AnyLine] = []
         deadline = time.monotonic() + timeout if self._wait_for is not None else 0.0
         while len(lines) < count:
             if self._cursor == len(self._lines):
@@ -148,7 +189,7 @@ class LineReader:
                 if self._exhausted or not self._fill(left):
                     break
                 continue
-            lines += self._pass(count - len(lines))
+            lines += step(count - len(lines))
         return lines
 
     def _pass(self, count: int) -> list[Line]:
@@ -172,14 +213,33 @@ class LineReader:
             number += 1
         return lines
 
+    def _pass_whole(self, count: int) -> list[WholeLine]:
+        """As `_pass`, all of them."""
+        raws = self._lines[self._cursor : self._cursor + count]
+        excess = 0 if self._cursor else self._excess
+        lines: list[WholeLine] = []
+        for number, text in enumerate(raws, self._line):
+            size = len(text) + excess + self._line_end
+            if number == 1:
+                text = text.removeprefix(_MARK)
+            oversized = excess > 0 or len(text.removesuffix(b"\r")) > self._max
+            kept = text[:OVERSIZED_HEAD_BYTES] if oversized else text
+            lines.append(WholeLine(number, kept, size, oversized))
+            excess = 0
+            self._byte += size
+        self._cursor += len(raws)
+        self._line += len(raws)
+        return lines
+
     def _fill(self, timeout: float) -> bool:
         """Read once more; False: nothing came in time."""
         if self._wait_for is not None and not _readable(self._wait_for, timeout):
             return False
         try:
             data = self._read()
-        except (OSError, EOFError, zlib.error) as error:
-            what = "the gzip data is damaged" if self._compressed else "cannot be read"
+        except self._damages as error:
+            name = COMPRESSIONS.get(self._compression or "")
+            what = f"the {name} data is damaged" if name else "cannot be read"
             self._failure = InputError(f"{self.path}: line {self._line}: {what} ({reason(error)})")
             return True
         self._lines, self._cursor, self._excess = [], 0, 0
@@ -217,15 +277,16 @@ class LineReader:
     def position(self) -> Position:
         """Line number of the next line, and its byte offset where the file can be entered there."""
         position: Position = {"line": self._line}
-        if self._again and not self._compressed:
+        if self._again and self._compression is None:
             position["byte"] = self._byte
         return position
 
     def seek(self, position: Position) -> None:
         """Make the line at `position` the next one.
 
-        A plain file is entered at the byte; a gzip file is read again from its start; standard
-        input and pipes can only be skipped forward, so a fresh one must carry the same lines.
+        A plain file is entered at the byte; a compressed file is read again from its start;
+        standard input and pipes can only be skipped forward, so a fresh one must carry the same
+        lines.
 
         Raises
         ------
@@ -233,7 +294,7 @@ class LineReader:
             There is no such line, or the position is none of a file.
         """
         line = self._whole(position, "line", 1)
-        if self._again and not self._compressed and "byte" in position:
+        if self._again and self._compression is None and "byte" in position:
             self._enter(line, self._whole(position, "byte", 0))
             return
         if line < self._line:
@@ -317,5 +378,5 @@ def _readable(descriptor: int, timeout: float) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """What the operating system or zlib says, without the numbers and the path around it."""
+    """What the operating system or a decompressor says, without numbers and path around it."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

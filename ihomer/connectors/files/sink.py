@@ -1,4 +1,4 @@
-"""Messages as JSON Lines, to a file, a gzip file or standard output.
+"""Messages as lines, JSON unless told otherwise, to a file, a compressed one or standard output.
 
 In: messages. Out: one line for each, whole lines only. It is here so that predictions and dead
 letters can be kept, read and replayed without a broker.
@@ -16,19 +16,19 @@ import contextlib
 import os
 import stat
 import sys
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from ihomer.connectors.base import Message, Sink
+from ihomer.connectors.files.compression import Compressor, compression_of
 from ihomer.connectors.files.reader import STANDARD, reason
 from ihomer.errors import InputError, UsageError
 
 _PUSH_BYTES = 1 << 18
-_GZIP = 31  # zlib's code for the gzip container with the largest window
 
 
 class FileSink(Sink):
@@ -39,35 +39,49 @@ class FileSink(Sink):
     mode, every `flush` waits for the disk, because the daemon then commits the offsets.
 
     When the file system refuses (no space left, say) the file is cut back to its last whole line,
-    a gzip file to what it was before the call, and the sink stays failed: every later call raises
-    the same error.
+    a compressed file to what it was before the call, and the sink stays failed: every later call
+    raises the same error.
 
     Parameters
     ----------
     path
-        ``-`` is standard output, a name that ends in ``.gz`` is compressed.
+        ``-`` is standard output; a name that ends in one of `COMPRESSIONS` is compressed.
     append
         Add to an existing file instead of replacing it. A last line without line end, left by a
-        crash of some other writer, is ended first. Not possible with ``.gz``, where a crash would
-        make unreadable what is added after it.
+        crash of some other writer, is ended first. Not possible with a compressed file, where a
+        crash would make unreadable what is added after it.
     envelope
         Write the message's parts as an object (see the module) instead of its value.
+    form
+        Makes a line, without its end, of a message; None: its value as it is, JSON.
+    head
+        A first line, which a file gets that is empty when it is opened; None: none.
 
     Raises
     ------
     InputError
         The file cannot be created.
     UsageError
-        `append` with ``.gz``.
+        `append` with a compressed file.
     """
 
-    def __init__(self, path: str, *, append: bool = False, envelope: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        append: bool = False,
+        envelope: bool = False,
+        form: Callable[[Message], bytes] | None = None,
+        head: bytes | None = None,
+    ) -> None:
         self.name = path
-        self._envelope = envelope
-        self._compressor = zlib.compressobj(wbits=_GZIP) if path.lower().endswith(".gz") else None
-        if append and self._compressor is not None:
+        self._form = _enveloped if envelope else form or _plain
+        suffix = None if path == STANDARD else compression_of(path)
+        self._compressor = None if suffix is None else Compressor(suffix)
+        if append and suffix is not None:
             raise UsageError(
-                f"{path}: found .gz for a file that is appended to, accepted: a name without .gz"
+                f"{path}: found {suffix} for a file that is appended to, accepted: a name without"
+                f" {suffix}"
             )
         self._append = append
         self._lines: list[bytes] = []
@@ -83,7 +97,15 @@ class FileSink(Sink):
             and stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         )
         if torn:
-            self._push(b"\n")
+            self._push(b"\n", [])
+        # In the file before anything is known of its length, so that no cut takes it away.
+        if head is not None and not (append and self._regular and self._size()):
+            self._lines.append(head)
+            self._bytes += len(head) + 1
+            self._push_lines()
+
+    def _size(self) -> int:
+        return os.fstat(self._descriptor or 0).st_size
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if self._append else os.O_TRUNC)
@@ -102,7 +124,7 @@ class FileSink(Sink):
         """See `Sink.write`; the value of a message without envelope is one line of JSON."""
         self._check()
         for message in messages:
-            line = _enveloped(message) if self._envelope else _plain(message)
+            line = self._form(message)
             self._lines.append(line)
             self._bytes += len(line) + 1
         if self._bytes >= _PUSH_BYTES:
@@ -113,7 +135,7 @@ class FileSink(Sink):
         self._check()
         self._push_lines()
         if self._compressor is not None:
-            self._push(self._compressor.flush(zlib.Z_SYNC_FLUSH))
+            self._push(self._compressor.flush(), [])
         if self._append:
             self._sync()
 
@@ -124,7 +146,7 @@ class FileSink(Sink):
     def length(self) -> int:
         """Bytes of a plain file, with those that have not been handed over yet."""
         self._check()
-        return os.fstat(self._descriptor or 0).st_size + self._bytes
+        return self._size() + self._bytes
 
     def cut(self, length: int) -> None:
         """Cut a plain file, of which all has been flushed, to a `length` that it had."""
@@ -143,7 +165,7 @@ class FileSink(Sink):
             if self._failure is None:
                 self._push_lines()
                 if self._compressor is not None:
-                    self._push(self._compressor.flush(zlib.Z_FINISH))
+                    self._push(self._compressor.finish(), [])
                 self._sync()
         finally:
             self._closed = True
@@ -159,13 +181,17 @@ class FileSink(Sink):
     def _push_lines(self) -> None:
         if not self._lines:
             return
+        ends = list(accumulate(len(line) + 1 for line in self._lines))
         self._lines.append(b"")
         data = b"\n".join(self._lines)
         self._lines, self._bytes = [], 0
-        self._push(data if self._compressor is None else self._compressor.compress(data))
+        if self._compressor is None:
+            self._push(data, ends)
+        else:
+            self._push(self._compressor.compress(data), [])
 
-    def _push(self, data: bytes) -> None:
-        """Hand `data` to the operating system, all of it or, as lines go, none."""
+    def _push(self, data: bytes, ends: list[int]) -> None:
+        """Hand `data` to the operating system: all of it, or up to one of its `ends`, or none."""
         written = 0
         try:
             if self._descriptor is None:
@@ -176,17 +202,17 @@ class FileSink(Sink):
             while written < len(data):
                 written += os.write(self._descriptor, view[written:])
         except OSError as error:
-            self._cut_back(data[:written])
+            self._cut_back(written, ends)
             raise self._failed(error) from None
 
-    def _cut_back(self, written: bytes) -> None:
-        whole = written.rfind(b"\n") + 1 if self._compressor is None else 0
-        if self._descriptor is None or not self._regular or whole == len(written):
+    def _cut_back(self, written: int, ends: list[int]) -> None:
+        whole = max((end for end in ends if end <= written), default=0)
+        if self._descriptor is None or not self._regular or whole == written:
             return
         # If even this fails, the first failure is still the one to tell.
         with contextlib.suppress(OSError):
             size = os.fstat(self._descriptor).st_size
-            os.ftruncate(self._descriptor, size - (len(written) - whole))
+            os.ftruncate(self._descriptor, size - (written - whole))
 
     def _sync(self) -> None:
         if self._descriptor is None or not self._regular:

@@ -32,17 +32,17 @@ Features follow labels:
 
 **Where labels follow features:**
 
-=================== ==========================================================================
-``features=30``     in all (``xor``: 10), named ``f00`` and so on (``blocks`` has 3)
-``irrelevant``      of these, the last ones; a third, rounded down
-``cardinality=2``   labels per event in the mean
-``signal=4``        how much the features say, 0 = nothing
-``dependence=1``    how much a label says about the next one of its block, beyond the features
-``feature_noise=.1``standard deviation of normal noise on the features that are shown
-``turn=50000``      ``hyperplane``: events of a whole rotation, which is no change of the truth
-``centroids=30``    ``rbf``
-``depth=5``         ``tree``
-=================== ==========================================================================
+==================== ==========================================================================
+``features=30``      in all (``xor``: 10), named ``f00`` and so on (``blocks`` has 3)
+``irrelevant``       of these, the last ones; a third, rounded down
+``cardinality=2``    labels per event in the mean
+``signal=4``         how much the features say, 0 = nothing
+``dependence=1``     how much a label says about the next one of its block, beyond the features
+``feature_noise=.1`` standard deviation of normal noise on the features that are shown
+``turn=50000``       ``hyperplane``: events of a whole rotation, which is no change of the truth
+``centroids=30``     ``rbf``
+``depth=5``          ``tree``
+==================== ==========================================================================
 
 **Where features follow labels:**
 

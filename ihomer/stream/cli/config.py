@@ -19,6 +19,7 @@ import typer
 
 from ihomer.errors import UsageError
 from ihomer.stream.address import check_address, read_token
+from ihomer.stream.cli.mapping import infer, try_events
 from ihomer.stream.settings import (
     DEFAULT_FILE,
     LoadedSettings,
@@ -87,13 +88,45 @@ def init(
         return
     if os.path.lexists(path) and not force:
         raise UsageError(f"{path}: found an existing file, accepted: a new path, or --force")
-    _write(path, template())
+    write_new(path, template())
     typer.echo(f"wrote {path}")
 
 
-@config_app.command(epilog="Example: ihomer config check --config production.toml")
-def check(config: ConfigOption = None) -> None:
-    """Say what is wrong with the configuration, or ok."""
+config_app.command(
+    name="infer",
+    epilog="Example: ihomer config infer tickets.jsonl && ihomer config check --try 100",
+)(infer)
+
+
+@config_app.command(
+    epilog="Example: ihomer config check --config production.toml --try 100 tickets.jsonl"
+)
+def check(
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SOURCE]...", help="Of --try: where events come from, if not the source key."
+        ),
+    ] = None,
+    try_count: Annotated[
+        int | None,
+        typer.Option(
+            "--try", min=1, max=100_000, metavar="N", help="Show what the first N events become."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Of --try: one JSON object, with every event in full.")
+    ] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Say what is wrong with the configuration, or ok.
+
+    With --try, also what the first events of its source become: id, labels, features and time, and
+    how many are refused and why. A topic is looked at without a consumer group.
+    """
+    if try_count is None and (source or as_json):
+        given = "SOURCE" if source else "--json"
+        raise UsageError(f"{given}: found without --try, accepted: with --try N")
     loaded = load_settings(config, {})
     _warn(loaded)
     faults = _wrong_uris(loaded)
@@ -104,9 +137,16 @@ def check(config: ConfigOption = None) -> None:
             read_token(settings.http_token_file)
     except UsageError as error:
         faults.append(str(error))
+    if not faults:
+        from ihomer.stream.decoder_hook import check_decoder  # needs numpy, as the connectors do
+
+        check_decoder(settings)
     if faults:
         raise UsageError("\n".join(faults))
-    typer.echo(f"ok: {_file(loaded)}")
+    if try_count is None:
+        typer.echo(f"ok: {_file(loaded)}")
+        return
+    try_events(settings, _file(loaded), source or settings.source, try_count, as_json=as_json)
 
 
 @config_app.command(epilog="Example: IHOMER_SEED=7 ihomer config show --json")
@@ -195,7 +235,7 @@ def _warn(loaded: LoadedSettings) -> None:
         typer.echo(f"warning: {line}", err=True)
 
 
-def _write(path: Path, text: str) -> None:
+def write_new(path: Path, text: str) -> None:
     """Put `text` at `path` at once or not at all."""
     target = path.resolve()  # behind a link, so that the link stays
     if not target.parent.is_dir():

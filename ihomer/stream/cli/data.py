@@ -1,8 +1,8 @@
 """``ihomer data``: streams by name: what there is, where it lies, how to get it, to send it.
 
 In: names and sources. Out: a table, file names that ``ihomer replay`` takes, files in the data
-folder, events as JSON. It is here so that a published table can be made again with a command or
-two, and any stream can be sent to a daemon.
+folder, events in any format. It is here so that a published table can be made again with a command
+or two, and any stream can be sent to a daemon.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MEGA = 1e6
 
 data_app = typer.Typer(
     name="data",
-    help="Published and generated streams: list, find, download, write as JSON events.",
+    help="Published and generated streams: list, find, download, write in any format.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -165,7 +165,10 @@ def write_command(
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Write a stream's events as JSON, one object each, to a file or a topic.
+    """Write a stream's events to a topic as JSON, or to a file in the format that its name says.
+
+    .jsonl, .csv, .tsv, .parquet, .arrow, .arff, .libsvm and .xmc, the ones of text also with .gz,
+    .bz2, .xz or .zst behind; without any of them it is JSON Lines.
 
     A generated stream (synthetic:NAME?key=value&...) becomes one that a daemon can read. Its truth
     (changes, labels, blocks) is written beside it with --truth.
@@ -178,6 +181,7 @@ def write_command(
     from ihomer.connectors.uri import open_sink, open_source, parse_uri
     from ihomer.stream.assemble import check_places
     from ihomer.stream.cli.progress import progress
+    from ihomer.stream.event_files.write import format_of, write_events_as
     from ihomer.stream.write_events import write_events
 
     check_places([source], [to, None if truth is None else str(truth)])
@@ -191,12 +195,18 @@ def write_command(
             raise UsageError(f"--truth: {source} has none, accepted: synthetic:NAME")
         if truth is not None and not truth.absolute().parent.is_dir():
             raise InputError(f"{truth}: cannot be written (the folder does not exist)")
-        sink = open_sink(to)
+        location = parse_uri(to)
+        form = format_of(to, location)
+        sink = open_sink(to) if form is None else None
         try:
             with progress(Console(stderr=True), source, limit or stream.length, quiet=quiet) as on:
-                written = write_events(stream, sink, limit, on)
+                if sink is not None:
+                    written = write_events(stream, sink, limit, on)
+                elif form is not None:
+                    written = write_events_as(form, stream, location, limit, on)
         finally:
-            sink.close()
+            if sink is not None:
+                sink.close()
         if truth is not None and isinstance(stream, SyntheticSource):
             write_whole(truth, orjson.dumps(stream.truth.to_json(), option=orjson.OPT_INDENT_2))
     finally:

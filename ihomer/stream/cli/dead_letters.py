@@ -145,9 +145,10 @@ def replay_command(
     """
     from ihomer.connectors.files.reader import STANDARD
     from ihomer.connectors.uri import parse_uri
-    from ihomer.stream.decode import Decoder
+    from ihomer.stream.decoder_hook import with_hook
     from ihomer.stream.letter_replay import Bookmark, Outcome, Way
     from ihomer.stream.letter_source import STEP, read_letters
+    from ihomer.stream.mapping.decoder import decoder_of
 
     settings = load_settings(config, {}).settings
     uri = _letters(letters, settings)
@@ -158,7 +159,7 @@ def replay_command(
     selection = _selection(kinds, origin, reason)
     way = Way(
         selection,
-        Decoder(settings.names, settings.strict, settings.max_event_bytes),
+        with_hook(settings, decoder_of(settings)),
         late=settings.late_labels or settings.labels_source is not None,
         only_good=only_good,
         lines=to is not None and parse_uri(to).scheme == "file",

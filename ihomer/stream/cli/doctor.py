@@ -27,7 +27,7 @@ Status: TypeAlias = Literal["ok", "warning", "problem"]
 
 BROKER_TIMEOUT_S = 5.0
 
-_PACKAGES = ("numpy", "numba", "river", "kafka-python", "orjson", "crc32c")
+_PACKAGES = ("numpy", "numba", "river", "kafka-python", "orjson", "crc32c", "pyarrow")
 _TOPICS_NAMED = 10
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
@@ -140,6 +140,9 @@ def _versions() -> Iterator[Check]:
                 yield Check(
                     package, "warning", "not installed: reading from Kafka is several times slower"
                 )
+            elif package == "pyarrow":
+                advice = "not installed: no Parquet, no Arrow (pip install 'ihomer[tables]')"
+                yield Check(package, "ok", advice)
             else:
                 yield Check(package, "problem", "not installed", EXIT_USAGE)
 

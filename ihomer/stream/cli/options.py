@@ -34,6 +34,14 @@ StrictOption = Annotated[
         show_default=False,
     ),
 ]
+AllowCodeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-code",
+        help="Let the code run that the configuration's key decoder names.",
+        show_default=False,
+    ),
+]
 TopKOption = Annotated[
     int | None, typer.Option("--top-k", metavar="N", help="Scores listed in a prediction.")
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from ihomer.connectors.base import Message
 from ihomer.errors import InputError, UsageError
 from ihomer.stream.cli.config import ConfigOption
 from ihomer.stream.cli.options import (
+    AllowCodeOption,
     BatchSizeOption,
     DeadLettersOption,
     EventsOption,
@@ -25,7 +27,9 @@ from ihomer.stream.cli.options import (
 from ihomer.stream.settings import load_settings
 
 if TYPE_CHECKING:
+    from ihomer.learners.ihomer import IHomer
     from ihomer.learners.partition.hierarchy import Hierarchy
+    from ihomer.stream.processor import Processor
 
 _DRAWN = 200  # points of a plot
 
@@ -35,7 +39,7 @@ def replay_command(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE...",
-            help="river:yeast, synthetic:NAME, PATH (.jsonl, .arff; .gz), -",
+            help="river:yeast, synthetic:NAME, PATH (.jsonl, .csv, .arff, ...; .gz, ...), -",
         ),
     ] = None,
     limit: Annotated[
@@ -58,7 +62,11 @@ def replay_command(
     ] = None,
     plot: Annotated[
         str | None,
-        typer.Option("--plot", metavar="FILE", help="Draw rolling measures and what happened."),
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Draw measures, marks, clusters and a table of labels: one offline page.",
+        ),
     ] = None,
     hierarchy: Annotated[
         str | None,
@@ -82,6 +90,7 @@ def replay_command(
     batch_size: BatchSizeOption = None,
     top_k: TopKOption = None,
     strict: StrictOption = None,
+    allow_code: AllowCodeOption = None,
     quiet: QuietOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -104,6 +113,7 @@ def replay_command(
             "batch_size": batch_size,
             "top_k": top_k,
             "strict": strict,
+            "allow_code": allow_code,
         },
     )
     # A configuration's outputs are the daemon's: an evaluation must not write into them unasked.
@@ -132,7 +142,8 @@ def replay_command(
         open_stream,
     )
     from ihomer.stream.cli.progress import progress, warm_up_with_notice
-    from ihomer.stream.plot import MOST_POINTS, page
+    from ihomer.stream.decoder_hook import check_decoder
+    from ihomer.stream.plot import MOST_POINTS
     from ihomer.stream.replay import replay, series_point, summary
     from ihomer.stream.report import print_report
 
@@ -140,6 +151,7 @@ def replay_command(
     outputs = (*own, settings.sink, settings.dead_letters, settings.events, series)
     inputs = [*settings.source, *filter(None, [settings.labels_source])]
     check_places(inputs, outputs)
+    check_decoder(settings)
     check_late_labels(settings, label_delay)
     for uri in inputs:
         if parse_uri(uri).scheme == "kafka":
@@ -156,7 +168,7 @@ def replay_command(
         opened.callback(stream.close)
         # The command's own output is opened before any work is done, so that a mistyped path
         # costs nothing.
-        sink = open_output(settings.sink)
+        sink = open_output(settings.sink, predictions=True)
         dead = open_output(settings.dead_letters, envelope=True)
         told = open_output(settings.events)
         points = open_output(series)
@@ -184,17 +196,38 @@ def replay_command(
             every = max(1, (total or 100 * MOST_POINTS) // _DRAWN)
         with progress(errors, stream.name, total, quiet=quiet) as on_progress:
             replay(stream, processor, settings.batch_size, limit, every, on_series, on_progress)
+        if plot is not None and (not drawn or drawn[-1]["events"] < processor.events):
+            drawn.append(series_point(processor, processor.events))
         figures = summary(stream, processor, settings)
     if json_to is not None:
         option = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
         _write(json_to, orjson.dumps(figures, option=option) + b"\n")
     learner = processor.main.learner
     if plot is not None and isinstance(learner, IHomer):
-        _write(plot, page(stream.name, drawn, learner.events()).encode())
+        _write(plot, _page(stream.name, drawn, processor, learner).encode())
     if hierarchy is not None and isinstance(learner, IHomer):
         _write(hierarchy, _drawn(learner.hierarchy(), hierarchy).encode() + b"\n")
     if not quiet and json_to != "-":
         print_report(figures, errors if "-" in outputs else Console())
+
+
+def _page(
+    title: str, points: Sequence[Mapping[str, Any]], processor: Processor, learner: IHomer
+) -> str:
+    """The page of a run that has ended."""
+    from ihomer.stream.plot import label_rows, page
+
+    vocabulary = learner.encoder.labels
+    vacant = set(vocabulary.vacant)
+    names = {i: name for i, name in enumerate(vocabulary.names()) if i not in vacant}
+    main = processor.main.measures
+    rows = label_rows(
+        main.by_label(names),
+        [other.measures.by_label(names) for other in processor.baselines.values()],
+        learner.cluster_numbers(),
+        main.events,
+    )
+    return page(title, points, learner.events(), learner.hierarchy(), rows)
 
 
 def _drawn(hierarchy: Hierarchy, path: str) -> str:

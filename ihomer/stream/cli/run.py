@@ -20,6 +20,7 @@ from ihomer import __version__
 from ihomer.errors import EXIT_UNAVAILABLE
 from ihomer.stream.cli.config import ConfigOption
 from ihomer.stream.cli.options import (
+    AllowCodeOption,
     BatchSizeOption,
     DeadLettersOption,
     EventsOption,
@@ -61,6 +62,7 @@ def run_command(
     top_k: TopKOption = None,
     seed: SeedOption = None,
     strict: StrictOption = None,
+    allow_code: AllowCodeOption = None,
     http: Annotated[
         str | None,
         typer.Option(
@@ -120,6 +122,7 @@ def run_command(
             "top_k": top_k,
             "seed": seed,
             "strict": strict,
+            "allow_code": allow_code,
             "http": http,
             "delivery": delivery,
             "app": app,
@@ -145,6 +148,7 @@ def run_command(
     from ihomer.stream.cli.outside import seen_from_outside
     from ihomer.stream.cli.progress import warm_up_with_notice
     from ihomer.stream.daemon import Daemon, log_event
+    from ihomer.stream.decoder_hook import check_decoder
     from ihomer.stream.exactly_once.plan import app_of, choose_delivery
     from ihomer.stream.files_once.ledger import Ledger
     from ihomer.stream.keeper import Keeper
@@ -163,6 +167,7 @@ def run_command(
         log.warning(warning)
     outputs = (settings.sink, settings.dead_letters, settings.events, settings.unjoined)
     check_places([*settings.source, *filter(None, [settings.labels_source])], outputs)
+    check_decoder(settings)
     check_late_labels(settings)
     errors = Console(stderr=True)
     log.info(
@@ -197,14 +202,18 @@ def run_command(
         stream = open_stream(settings)
         opened.callback(stream.close)
 
-        def output(uri: str | None, *, envelope: bool = False) -> Sink | None:
+        def output(
+            uri: str | None, *, envelope: bool = False, predictions: bool = False
+        ) -> Sink | None:
             queue = settings.queue_mb << 20
-            sink = open_output(uri, envelope=envelope, append=True, queue_bytes=queue)
+            sink = open_output(
+                uri, envelope=envelope, append=True, queue_bytes=queue, predictions=predictions
+            )
             if sink is not None:
                 opened.callback(sink.close)
             return sink if ledger is None else ledger.gate(sink)
 
-        predictions = output(settings.sink)
+        predictions = output(settings.sink, predictions=True)
         dead = output(settings.dead_letters, envelope=True)
         told = output(settings.events)
         unjoined = output(settings.unjoined)
@@ -287,7 +296,10 @@ def _run_exactly_once(
 
 
 def _settle() -> None:
-    """Tell Python that what is loaded by now stays, and that its threads wait for each other."""
+    """Prepare for months: what is loaded by now stays, what is freed goes, threads take turns."""
+    from ihomer.stream import allocator
+
+    allocator.settle()
     # Compiled kernels are a million objects that no collection need look at again.
     gc.collect()
     gc.freeze()

@@ -15,6 +15,7 @@ from ihomer.connectors.kafka_journal import ensure_journal
 from ihomer.connectors.kafka_membership import Membership
 from ihomer.connectors.kafka_reader import Stopped
 from ihomer.errors import UnavailableError
+from ihomer.stream import allocator
 from ihomer.stream.exactly_once.commit import Backoff, DroppedError
 from ihomer.stream.exactly_once.plan import Plan
 from ihomer.stream.exactly_once.positions import require_alike
@@ -108,6 +109,8 @@ class Runner(threading.Thread):
                 log.info("slot handed over", slot=self.slot, events=slot.events)
         finally:
             slot.close()
+            del slot
+            allocator.trim()  # it was a model and the copy of one
 
 
 class Worker:

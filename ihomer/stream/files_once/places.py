@@ -11,7 +11,9 @@ import os
 import re
 from pathlib import Path
 
+from ihomer.connectors.files.compression import compression_of
 from ihomer.connectors.files.reader import STANDARD
+from ihomer.connectors.formats import COLUMNAR, by_name, title
 from ihomer.connectors.uri import parse_uri
 from ihomer.stream.settings import Settings
 
@@ -40,8 +42,11 @@ def file_obstacle(settings: Settings) -> str | None:
             return f"{key} is no file"
         if location.path == STANDARD:
             return f"{key} is standard {'input' if key == 'source' else 'output'}"
-        if location.path.lower().endswith(".gz"):
+        if compression_of(location.path) is not None:
             return f"{key} is compressed"
+        form = by_name(location.path, location.parameters)
+        if form in COLUMNAR:
+            return f"{key} is {title(form)}"
         path = Path(location.path)
         if path.exists() and not path.is_file():
             return f"{key} is no regular file"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -19,12 +20,22 @@ from pydantic_settings import (
 )
 
 from ihomer.stream.address import parse_address
+from ihomer.stream.settings.mapping_values import (
+    field_names,
+    filled_texts,
+    flattened,
+    label_places,
+    named_as_feature,
+    object_place,
+    one_place,
+)
 
 PREFIX = "IHOMER_"
 
 _LARGEST_TABLE = 1_000_000_000  # column ids, the shared ones included, have to fit int32
 _LARGEST_SEED = 2**32 - 1  # what numpy's and river's generators take
 
+_HOOK = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _APP = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
@@ -63,6 +74,12 @@ def _empty_is_none(value: object) -> object:
 def _app_name(value: str | None) -> str | None:
     # It becomes a part of topics' and folders' names.
     if value is not None and (not _APP.fullmatch(value) or value in {".", ".."}):
+        raise ValueError
+    return value
+
+
+def _hook_name(value: str | None) -> str | None:
+    if value is not None and not _HOOK.fullmatch(value):
         raise ValueError
     return value
 
@@ -164,6 +181,91 @@ class Settings(BaseSettings):
     )
     strict: Annotated[bool, Field(strict=True)] = _key(
         False, "Whether an event with a field that is not in the schema is malformed."
+    )
+    mapping_id: Annotated[
+        str | None, AfterValidator(one_place), BeforeValidator(_empty_is_none)
+    ] = _key(
+        None,
+        "Where an event's id lies, if events have a shape of their own: any mapping_ key"
+        " that is set makes every JSON object and every row of a table be read by all of them.",
+        'a path such as "$.ticket.id", "$["any name"]", "$key", "$header.NAME" or "$timestamp",'
+        ' or "" for the place of the record',
+    )
+    mapping_labels: Annotated[
+        list[str], NoDecode, BeforeValidator(_one_or_many), AfterValidator(label_places)
+    ] = _key(
+        [],
+        "Where its labels lie.",
+        'a path or a list of different paths, such as "$.tags" or "$.labels[*].name"',
+    )
+    mapping_labels_as: Literal["names", "columns"] = _key(
+        "names",
+        "What lies there: names in a list, an object of booleans or one text; or in each place a"
+        " boolean, and the last name in its path is the label's.",
+    )
+    mapping_labels_separator: Annotated[str, Field(strict=True)] = _key(
+        "",
+        "What separates several labels in one text.",
+        'a text such as ",", or "" if the whole text is one label',
+    )
+    mapping_time: Annotated[
+        str | None, AfterValidator(one_place), BeforeValidator(_empty_is_none)
+    ] = _key(None, "Where its time lies, which its prediction carries.", 'a path, or "" for none')
+    mapping_time_unit: Literal["auto", "s", "ms", "us", "ns"] = _key(
+        "auto",
+        "Of what times that are numbers count the units since 1970; auto goes by their size.",
+    )
+    mapping_features: Annotated[str, AfterValidator(object_place)] = _key(
+        "$",
+        "The object whose members are features, and members of members.",
+        'a path to an object, "$" for the whole record',
+    )
+    mapping_default: Literal["auto", "text", "nominal", "numeric", "time", "set", "ignore"] = _key(
+        "auto",
+        "The kind of fields that mapping_fields does not name; auto goes by the type of a value.",
+    )
+    mapping_fields: Annotated[
+        dict[str, Literal["text", "nominal", "numeric", "time", "set", "ignore"]],
+        NoDecode,
+        BeforeValidator(flattened),
+        AfterValidator(field_names),
+    ] = _key(
+        {},
+        "Kinds of fields by name, members of members as a.b; a name stands for all below it, and"
+        " the longest name counts. Also $key, $header.NAME and $timestamp of a topic's record.",
+        'a table of name to "text", "nominal", "numeric", "time", "set" or "ignore"',
+    )
+    mapping_separators: Annotated[
+        dict[str, str], NoDecode, BeforeValidator(flattened), AfterValidator(filled_texts)
+    ] = _key(
+        {},
+        "Of fields of kind set that come as one text, what separates the items.",
+        "a table of name to text",
+    )
+    mapping_text_bits: int = _number(
+        18, 1, 30, "Each field of kind text has 2 to the power of so many buckets for its words."
+    )
+    mapping_text_bigrams: Annotated[bool, Field(strict=True)] = _key(
+        False, "Whether two neighbouring words are a feature, too."
+    )
+    mapping_text_lower: Annotated[bool, Field(strict=True)] = _key(
+        True, "Whether text is lower-cased."
+    )
+    mapping_text_weight: Literal["log", "count", "binary", "l2"] = _key(
+        "log",
+        "What n words in a bucket weigh: log(1 + n), n, 1, or log(1 + n) in a text of length 1.",
+    )
+    mapping_text_seed: int = _number(0, 0, _LARGEST_SEED, "Seed of the words' hash.")
+    decoder: Annotated[str | None, AfterValidator(_hook_name), BeforeValidator(_empty_is_none)] = (
+        _key(
+            None,
+            "A function of yours that makes a dictionary of an event's bytes, where these are no"
+            " JSON (Avro, Protobuf); its code is run, so it needs allow_code.",
+            '"module:function", or "" for none',
+        )
+    )
+    allow_code: Annotated[bool, Field(strict=True)] = _key(
+        False, "Whether the code that decoder names may be run.", safe=True
     )
     batch_size: int = _number(
         256,
@@ -383,6 +485,26 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = _key(
         "info", "The least severe log lines that are shown.", safe=True
     )
+
+    @model_validator(mode="after")
+    def _labels_are_no_features(self) -> Self:
+        name = named_as_feature(self.mapping_labels, self.mapping_features, self.mapping_fields)
+        if name is not None:
+            raise PydanticCustomError(
+                "mapping_fields",
+                "found {name}, which mapping_labels names, accepted: other fields",
+                {"name": name},
+            )
+        return self
+
+    @property
+    def mapped(self) -> bool:
+        """Whether events are read by a mapping: a ``mapping_`` key differs from its default."""
+        return any(
+            getattr(self, name) != field.default
+            for name, field in type(self).model_fields.items()
+            if name.startswith("mapping_")
+        )
 
     @classmethod
     def settings_customise_sources(

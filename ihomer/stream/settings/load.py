@@ -19,9 +19,10 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_origin
+from typing import get_origin
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
 from ihomer.errors import UsageError
@@ -121,16 +122,20 @@ def load_settings(config: Path | None, flags: Mapping[str, object]) -> LoadedSet
     try:
         settings = Settings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
-        for key in dict.fromkeys(str(fault["loc"][0]) for fault in error.errors()):
+        wrong: dict[str, list[ErrorDetails]] = {}
+        for fault in error.errors():
+            # What does not fit between keys has no place, but the key for its type.
+            wrong.setdefault(str((*fault["loc"], fault["type"])[0]), []).append(fault)
+        for key, found in wrong.items():
             place = origin[key]
+            last = found[0]["loc"][-1:]
             if place.startswith("file "):
-                place = _line(path, text, spelled[key])
-            items = [
-                fault["loc"][-1]
-                for fault in error.errors()
-                if fault["loc"][0] == key and isinstance(fault["loc"][-1], int)
-            ]
-            faults.append(f"{key} ({place}): {_refused(key, values[key], items, place)}")
+                names = (*spelled[key], *(name for name in last[:1] if isinstance(name, str)))
+                inside = names[len(spelled[key]) :] not in ((), (key,))
+                place = _line(path, text, names if inside else spelled[key])
+                if inside and place == str(path):
+                    place = _line(path, text, spelled[key])
+            faults.append(f"{key} ({place}): {_refused(key, values.get(key), found, place)}")
     if faults:
         raise UsageError("\n".join(faults))
     return LoadedSettings(settings, origin, path, _stray_variables())
@@ -242,6 +247,8 @@ def _decode(key: str, raw: str) -> object:
             return []
         # A URI may contain commas, for several brokers, so only a JSON array holds several.
         return [text] if key == "source" else [part.strip() for part in text.split(",")]
+    if get_origin(kind) is dict:
+        return _table(raw, text)
     if kind is bool:
         return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), raw)
     if kind in (int, float):
@@ -250,6 +257,22 @@ def _decode(key: str, raw: str) -> object:
         except ValueError:
             return raw
     return raw
+
+
+def _table(raw: str, text: str) -> object:
+    """A JSON object, or ``name=value,name=value``."""
+    if text.startswith("{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return _Unreadable(raw)
+    found = {}
+    for part in text.split(",") if text else ():
+        name, equals, value = part.partition("=")
+        if not equals:
+            return _Unreadable(raw)
+        found[name.strip()] = value.strip()
+    return found
 
 
 def _found(value: object) -> str:
@@ -263,11 +286,18 @@ def _found(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def _refused(key: str, value: object, items: list[Any], place: str) -> str:
+def _refused(key: str, value: object, faults: list[ErrorDetails], place: str) -> str:
+    first = faults[0]
+    if not first["loc"]:
+        return first["msg"]
     accepted = accepted_values(Settings.model_fields[key])
     if place.startswith("environment ") and spelling_of(key):
         accepted += f" ({spelling_of(key)})"
     found = _found(value)
+    within = first["loc"][1:]
+    if within and isinstance(value, dict):
+        return f"found {_found(first['input'])} for {_found(within[0])}, accepted: {accepted}"
+    items = [fault["loc"][-1] for fault in faults if isinstance(fault["loc"][-1], int)]
     if items and isinstance(value, list):
         found = f"{_found(value[items[0]])} as item {items[0] + 1}"
     return f"found {found}, accepted: {accepted}"

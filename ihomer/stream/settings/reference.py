@@ -30,7 +30,7 @@ class Key(NamedTuple):
     variable
         The environment variable that sets it.
     spelling
-        How the variable spells a list; empty for other keys.
+        How the variable spells a list or a table; empty for other keys.
     default
         The default as a TOML value.
     """
@@ -63,11 +63,14 @@ def toml_value(value: object) -> str:
 
     Examples
     --------
-    >>> toml_value(["a", "b"]), toml_value(False), toml_value(None)
-    ('["a", "b"]', 'false', '""')
+    >>> toml_value(["a", "b"]), toml_value(False), toml_value(None), toml_value({"a.b": "text"})
+    ('["a", "b"]', 'false', '""', '{"a.b" = "text"}')
     """
     if value is None:
         return '""'
+    if isinstance(value, dict):
+        members = (f"{toml_value(name)} = {toml_value(each)}" for name, each in value.items())
+        return "{" + ", ".join(members) + "}"
     # For strings, booleans, whole numbers and lists of them TOML's spelling is JSON's, except that
     # TOML wants the delete character escaped.
     return json.dumps(value, default=str, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -93,8 +96,11 @@ def variable_of(key: str) -> str:
 
 
 def spelling_of(key: str) -> str:
-    """How that variable spells a list; empty for other keys."""
-    if get_origin(Settings.model_fields[key].annotation) is not list:
+    """How that variable spells a list or a table; empty for other keys."""
+    kind = get_origin(Settings.model_fields[key].annotation)
+    if kind is dict:
+        return "a JSON object, or name=value separated by commas"
+    if kind is not list:
         return ""
     return "a JSON array, or one URI" if key == "source" else "a JSON array, or separated by commas"
 

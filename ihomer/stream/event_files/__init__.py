@@ -1,0 +1,1 @@
+"""Events of any source as a file in another format than JSON Lines."""
