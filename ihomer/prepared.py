@@ -37,7 +37,8 @@ class Prepared:
     Parameters
     ----------
     kernel
-        Of `ihomer.jit.kernel`, without a result; a plain function where nothing is compiled.
+        Of `ihomer.jit.kernel`, its result none or an integer; a plain function where nothing is
+        compiled.
     arguments
         C-contiguous arrays, numbers, and named tuples of these, however deep. They are kept alive.
 
@@ -48,8 +49,10 @@ class Prepared:
     >>> values, out = np.array([3.0, -30.0]), np.zeros(2, dtype=np.float32)
     >>> call = Prepared(cut_values, (values, 10.0, out))
     >>> call()
+    0
     >>> values[0] = 4.0
     >>> call()
+    0
     >>> out.tolist(), call.fits((values, 10.0, out))
     ([4.0, -10.0], False)
     """
@@ -75,12 +78,13 @@ class Prepared:
         """Whether these are the arguments: the same objects, each of them."""
         return all(map(operator.is_, self._arguments, arguments))
 
-    def __call__(self) -> None:
-        """Call the kernel; the interpreter lock is free meanwhile."""
+    def __call__(self) -> int:
+        """Call the kernel, the interpreter lock free meanwhile; its result, 0 for none."""
         if self._plain is not None:
-            self._plain(*self._arguments)
-        elif self._enter(self._at):
+            return int(self._plain(*self._arguments) or 0)
+        if self._enter(self._at):
             raise RuntimeError("a kernel has failed")  # ours raise nothing
+        return int(self._block[-_SPARE])
 
 
 class PreparedCalls:
@@ -89,12 +93,12 @@ class PreparedCalls:
     def __init__(self) -> None:
         self._calls: dict[str, Prepared] = {}
 
-    def __call__(self, name: str, kernel: Callable[..., None], *arguments: Any) -> None:
-        """Call `kernel`, always the same one under a name."""
+    def __call__(self, name: str, kernel: Callable[..., int | None], *arguments: Any) -> int:
+        """Call `kernel`, always the same one under a name; its result, 0 for none."""
         call = self._calls.get(name)
         if call is None or not call.fits(arguments):
             call = self._calls[name] = Prepared(kernel, arguments)
-        call()
+        return call()
 
 
 def plainly(name: str, kernel: Callable[..., None], *arguments: Any) -> None:
@@ -137,7 +141,7 @@ def _entrance(kernel: Any, kinds: tuple[Any, ...]) -> _Enter:
     kernel.compile(kinds)  # or loads it, or finds it loaded
     compiled = kernel.overloads[kinds]
     context, described = compiled.target_context, compiled.fndesc
-    if described.restype != types.none:
+    if described.restype not in (types.none, types.int64):
         raise TypeError(f"a kernel with a result of type {described.restype}")
     address = compiled.library.get_pointer_to_function(described.llvm_func_name)
     if not address:

@@ -100,6 +100,18 @@ def test_declared_names_are_those_of_the_configuration(model: IHomer) -> None:
     assert result.stdout == str(model.explain_one({"ball": 1})) + "\n"
 
 
+def test_events_of_a_mapping_are_read_as_the_daemon_reads_them() -> None:
+    model = IHomer()
+    for _ in range(60):
+        model.learn_one({"game.ball": 1.0}, {"sport"})
+        model.learn_one({"game.vote": 1.0}, {"politics"})
+    model.save("m")
+    Path("ihomer.toml").write_text('[mapping]\nlabels = "$.tags"\n')
+    result = _run("m", "--event", '{"tags": ["x"], "game": {"ball": 1}}')
+    assert result.exit_code == 0, result.output
+    assert result.stdout == str(model.explain_one({"game.ball": 1})) + "\n"
+
+
 def test_mistakes_are_one_line(model: IHomer) -> None:
     model.save("m")
     assert "one of the model's labels" in _refused(

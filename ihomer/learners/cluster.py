@@ -82,7 +82,7 @@ class Cluster:
             return
         batch, members = segment.batch, self.members
         n, m = len(batch), len(members)
-        position_of = self._positions(batch.n_labels)
+        position_of = self.positions(batch.n_labels)
         self.forest.make_room(columns, m)
         # Where all labels are together, everything already stands where it belongs.
         whole = segment.alone and nursery and m == batch.n_labels
@@ -107,7 +107,7 @@ class Cluster:
             if segment.correcting:
                 # In C order, as the kernel expects.
                 base = segment.base if whole else np.take(segment.base, places, axis=1)
-                position_of = self._positions(batch.n_labels)
+                position_of = self.positions(batch.n_labels)
                 self.path.run(paths, base, batch, members, position_of, out[PATH])
             self.path.forget_nodes(gone)
         if whole:
@@ -118,7 +118,7 @@ class Cluster:
             if part is not None:
                 segment.outer[number][:, to] = out[number][:, first:]
 
-    def _positions(self, labels: int) -> IntArray:
+    def positions(self, labels: int) -> IntArray:
         """The position in the cluster of each of `labels` ids, or -1."""
         if len(self._position_of) != labels:
             self._position_of = np.full(labels, -1, dtype=np.int32)

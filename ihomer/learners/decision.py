@@ -43,7 +43,7 @@ from ihomer.learners.parts import PartDecision
 from ihomer.prepared import plainly
 
 # Calls a kernel, under a name; see `ihomer.prepared`.
-Call: TypeAlias = Callable[..., None]
+Call: TypeAlias = Callable[..., object]
 
 Objective = Literal["subset", "hamming", "micro-f1", "macro-f1"]
 OBJECTIVES: tuple[str, ...] = get_args(Objective)

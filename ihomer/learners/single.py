@@ -30,9 +30,11 @@ from ihomer.learners.block import (
 )
 from ihomer.learners.experts.linear import BASE_STEP, NO_BASE
 from ihomer.learners.experts.network import DenseRows
+from ihomer.learners.experts.path import INDICATOR
 from ihomer.learners.experts.ridge import GainRows
 from ihomer.learners.kernels.calibration import calibrate_rows
 from ihomer.learners.kernels.dense import LAYOUTS, dense_rows
+from ihomer.learners.kernels.elementary import LOGIT_CLIP
 from ihomer.learners.kernels.linear import linear_rows
 from ihomer.learners.kernels.mixture import mix_rows
 from ihomer.learners.kernels.neighbours import NEIGHBOURS as MOST_NEIGHBOURS
@@ -41,6 +43,8 @@ from ihomer.learners.kernels.prototypes import NEAREST, prototype_rows
 from ihomer.learners.kernels.ridge import gain_rows, gain_steps
 from ihomer.learners.kernels.rows import cut_values
 from ihomer.learners.kernels.scaling import STRIDE, scale_rows
+from ihomer.learners.kernels.trees_rows import forest_rows
+from ihomer.learners.kernels.trees_state import MAX_DEPTH
 from ihomer.learners.kernels.trivial import trivial_rows
 from ihomer.learners.kernels.votes import neighbour_votes, search_rows
 from ihomer.learners.scaling import RAW_LIMIT, Rows
@@ -94,6 +98,9 @@ class Single:
             np.zeros(1, dtype=np.float32),
         )
         self._gains = self._no_gains
+        self._paths: OffsetArray = np.zeros(2, dtype=np.int64)
+        self._nodes: IntArray = np.zeros(0, dtype=np.int32)
+        self._passed: Float32Array = np.zeros(0, dtype=np.float32)
         self._found = (
             np.empty((1, MOST_NEIGHBOURS), dtype=np.int32),
             np.empty((1, MOST_NEIGHBOURS), dtype=np.float32),
@@ -172,16 +179,14 @@ class Single:
         batch = Batch(self._indptr, indices, values, *none, self._known)
         linear = self._begin(model, labels)
         scaled = self._scale(model)
-        if growing:
+        self._ask(model, batch, linear, self._no_gains)
+        correcting = model.correcting if growing else None
+        if growing and not self._trees(model, linear, columns):
             segment = self._segment(model, batch, scaled, linear)
             grove.serving[0].grow(segment, columns, nursery=True)
-        self._ask(model, batch, linear, self._no_gains)
-        if growing:
             grove.serving[0].correct(segment, nursery=True)
         decision = model.decision
-        self._mix(
-            block, segment.correcting if growing else None, decide and not decision.calibrated
-        )
+        self._mix(block, correcting, decide and not decision.calibrated)
         on = None
         if decide:
             self._on.fill(False)
@@ -284,6 +289,42 @@ class Single:
         if block.calibrated:
             self._call("calibrate", calibrate_rows, *known, block.calibration, out)
         self._scores[0] = out[0, 1 : 1 + self._labels]
+
+    def _trees(self, model: Model, linear: Sequence[str], columns: int) -> bool:
+        """Let the trees of all labels predict, after `_ask`; False: there is something to make."""
+        cluster = model.grove.serving[0]
+        forest, path = cluster.forest, cluster.path
+        if forest is None:
+            return True
+        state = forest.state
+        if len(cluster.members) != self._labels or not forest.ready(columns, self._labels):
+            return False
+        correcting = path is not None and model.correcting
+        if path is not None and correcting and not path.ready(forest.nodes, self._labels):
+            return False
+        most = MAX_DEPTH * len(state.trees)
+        if most > len(self._nodes):
+            self._nodes = np.zeros(most, dtype=np.int32)
+            self._passed = np.full(most, INDICATOR, dtype=np.float32)
+        labelled = (*self._y, self._known)
+        members = (cluster.members, cluster.positions(self._labels))
+        events = (self._indptr, self._indices, self._values)
+        how = (forest.keys, forest.scratch, state, forest.options, LOGIT_CLIP, 0)
+        out = (self._at[FOREST], self._paths, self._nodes)
+        if not self._call("forest", forest_rows, *events, *labelled, *members, *how, *out):
+            return False  # no room for what is only counted when it is learned
+        if path is None or not correcting:
+            return True
+        second = model.gains is not None and model.at_work("ridge")
+        if not second and not linear:
+            return False
+        base = self._at[RIDGE if second else EXPERTS.index(linear[-1])]
+        expert = path.linear
+        rows = (self._paths, self._nodes, self._passed)
+        steps = (expert.step, BASE_STEP, expert.decay, self._at[PATH])
+        own = (*members, expert.reserve, base, expert.state, expert.reach, *steps)
+        self._call("path", linear_rows, *rows, *labelled, *own)
+        return True
 
     def _gain(self, model: Model) -> GainRows:
         """Gains of an event that is learned; see `Gains.run`."""

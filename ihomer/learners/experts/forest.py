@@ -163,6 +163,27 @@ class Forest:
         """Number of node ids that there is room for: ids on paths are below it."""
         return len(self.state.nodes.link)
 
+    @property
+    def options(self) -> Options:
+        """How the trees split; the same object until the budget changes."""
+        return self._options
+
+    @property
+    def scratch(self) -> FloatArray:
+        """A value for each feature, zeros between two calls."""
+        return self._x
+
+    def ready(self, columns: int, labels: int) -> bool:
+        """Whether an event can be predicted at once: there are trees, room, and nothing is due."""
+        tops = self.state.free.tops
+        return bool(
+            self.state.trees[0, ROOT] >= 0
+            and columns <= len(self._x)
+            and labels < self.state.nodes.positive.shape[1]
+            and tops[OF_PENDING] == 0
+            and tops[PAUSED] == 0
+        )
+
     def take_alternates(self) -> tuple[int, int]:
         """How many alternates were planted and how many took over since this was last asked."""
         tops = self.state.free.tops

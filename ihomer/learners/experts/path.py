@@ -32,6 +32,10 @@ class PathRegression:
         """Bytes held by weights and sums."""
         return self.linear.memory_bytes
 
+    def ready(self, nodes: int, labels: int) -> bool:
+        """Whether there is room for so many."""
+        return nodes <= self.linear.columns and labels < self.linear.state.weights.shape[1]
+
     def make_room(self, nodes: int, labels: int) -> None:
         """Grow to `nodes` tree nodes and `labels` labels."""
         self.linear.make_room(nodes, labels)

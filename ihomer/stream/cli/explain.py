@@ -127,7 +127,6 @@ def _event(given: str | None, file: str) -> bytes:
 
 def _features(body: bytes, settings: Settings) -> Features:
     from ihomer.connectors.base import Record
-    from ihomer.stream.decode import Decoder
+    from ihomer.stream.mapping.decoder import decoder_of
 
-    decoder = Decoder(settings.names, settings.strict, settings.max_event_bytes)
-    return decoder.decode(Record(body, "event", 0, 0)).x
+    return decoder_of(settings).decode(Record(body, "event", 0, 0)).x
