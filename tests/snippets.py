@@ -35,6 +35,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -46,11 +47,13 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import pytest
 
 from ihomer.stream.settings import load_settings
 
 ROOT = Path(__file__).parent.parent
 RUN = ("sh", "console", "python", "toml", "json")
+TOOLS = ("curl", "jq")  # of others, which pages call
 INERT = ("", "text")  # pictures and answers
 MARKS = ("skip", "kafka", "file", "data", "exit", "background", "output")
 ADDRESS = "127.0.0.1:9092"  # of the broker on every page
@@ -339,6 +342,16 @@ def _check(block: Block, value: object, name: str) -> None:
     validator = jsonschema_rs.validator_for(json.loads(schema.read_text(encoding="utf-8")))
     faults = [str(each) for each in validator.iter_errors(value)]
     assert not faults, f"{block}: {faults}"
+
+
+def give_up_without_tools(blocks: Sequence[Block]) -> None:
+    """Skip the test where a tool that these blocks call is not there; fail where CI=true."""
+    for tool in TOOLS:
+        named = any(block.runs and re.search(rf"\b{tool} ", block.text) for block in blocks)
+        if named and shutil.which(tool) is None:
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"the page calls {tool}, which is not on the PATH")
+            pytest.skip(f"the page calls {tool}, which is not on the PATH")
 
 
 def topics_of(blocks: Sequence[Block]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.snippets import Reader, blocks_of, pages, topics_of
+from tests.snippets import Reader, blocks_of, give_up_without_tools, pages, topics_of
 from tools.broker import Broker
 
 pytestmark = pytest.mark.integration
@@ -24,6 +24,7 @@ def reader(tmp_path: Path, broker: Broker) -> Iterator[Reader]:
 @pytest.mark.parametrize("page", PAGES, ids=Path.as_posix)
 def test_a_page_does_what_it_says(page: Path, broker: Broker, reader: Reader) -> None:
     blocks = blocks_of(page)
+    give_up_without_tools(blocks)
     for topic in topics_of(blocks):  # each page has its own
         broker.create_topic(topic, 1)
     done = [
