@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import os
 import random
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 from typer.testing import CliRunner
 
@@ -104,6 +106,35 @@ def test_other_formats_are_exactly_once_too(tmp_path: Path) -> None:
     rows = list(csv.reader(text.splitlines(keepends=True)))
     assert [row[0] for row in rows[:3]] == ["id", "1", "2"]
     assert len(rows) == 1_201
+
+
+def test_rows_of_csv_are_mapped_exactly_once(tmp_path: Path) -> None:
+    source = tmp_path / "input.csv"
+    written = runner.invoke(app, ["data", "write", "river:yeast", str(source), "--limit", "900"])
+    assert written.exit_code == EXIT_OK, written.output
+    lines = source.read_bytes().splitlines(keepends=True)
+    # A row of another length, one with a line end in it, one that is only half there yet.
+    text = b"".join(
+        [*lines[:500], b"1,2\n", *lines[500:700], lines[700].replace(b",", b',"\n",', 1)]
+    )
+    source.write_bytes(text + lines[701][:30])
+    (tmp_path / "often.toml").write_text(
+        "checkpoint_events = 300\nbatch_size = 64\n"
+        '[mapping]\nid = "$.id"\nlabels = "$.labels"\nlabels_separator = "|"\n'
+        'default = "numeric"\n'
+    )
+    rig = FileRig(tmp_path, 0, ["--config", "often.toml"], source.name, "csv")
+    for fault in ("before-position:2", "after-position-rename:4"):
+        die(rig, fault)
+        rig.tear(b'torn,"')
+    source.write_bytes(source.read_bytes() + b"".join([lines[701][30:], *lines[702:]]))
+    rig.finish()
+    rig.finish("twin")
+    rig.check()
+    letters = [orjson.loads(line) for line in rig.output("run", "dead").read_bytes().splitlines()]
+    kinds = [letter["headers"]["ihomer.errors.class"] for letter in letters]
+    assert kinds == ["csv-length", "csv-length"]
+    assert base64.b64decode(letters[0]["value"]) == b"1,2"
 
 
 def test_a_file_that_grows_and_ends_in_order_between(rig: FileRig) -> None:
