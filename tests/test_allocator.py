@@ -34,7 +34,7 @@ print((rss() - before) >> 20)
 def test_what_threads_have_freed_goes_back() -> None:
     code = _GROWN.format(settle=True)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 16
+    assert int(done.stdout) < 96  # of 192 that were in use at once
 
 
 @glibc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import threading
@@ -271,3 +272,12 @@ def test_closing_ends_its_thread_and_frees_its_port(status: Status) -> None:
     assert threading.active_count() == before - 1
     line.close()
     Server(status, server.address).close()
+
+
+def test_a_connection_of_the_last_moment_is_closed_too(status: Status) -> None:
+    for _ in range(20):  # what stays open is a warning, and that an error
+        server = Server(status, Address("localhost", 0))
+        line = socket.create_connection(("127.0.0.1", server.address.port), PATIENCE_S)
+        server.close()
+        line.close()
+    gc.collect()

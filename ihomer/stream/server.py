@@ -19,7 +19,7 @@ import socket
 import threading
 from http import HTTPStatus
 from http.client import HTTPException, HTTPMessage, parse_headers
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -38,6 +38,7 @@ REQUEST_SECONDS = 5.0  # for the whole of a request
 ANSWER_SECONDS = 5.0  # for the whole of an answer
 STOP_SECONDS = 2.0
 
+_LAST_ROUNDS = 5
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
 _PATHS = ("/metrics", "/health/live", "/health/ready")
@@ -108,12 +109,22 @@ class Server:
         server = await asyncio.start_server(self._talk, sock=self._socket, limit=MAX_REQUEST_BYTES)
         async with server:
             await self._end.wait()
-        # Cut off, each connection gives its socket back, which takes the loop two more rounds.
-        while under_way := asyncio.all_tasks() - {asyncio.current_task()}:
-            for task in under_way:
+            # Nobody else is let in. Who has been belongs to the server only some rounds later, and
+            # asyncio leaves open what it finds it has accepted for a server that is closed.
+            self._loop.remove_reader(self._socket)
+            for _ in range(_LAST_ROUNDS):
+                await asyncio.sleep(0)
+        # Cut off, each connection gives its socket back, which takes the loop two more rounds. One
+        # that was accepted in the last moment gets its task only in the next, and a task that is
+        # cancelled before it has begun would never close anything.
+        begun: set[asyncio.Task[Any]] = set()
+        quiet = 0
+        while quiet < _LAST_ROUNDS:
+            under_way = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in under_way & begun:
                 task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
-        for _ in range(2):
+            quiet = 0 if under_way else quiet + 1
+            begun = under_way
             await asyncio.sleep(0)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
