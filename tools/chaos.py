@@ -187,6 +187,7 @@ class Chaos:
         first.wait_for(lambda: self._answered() > 0)
         first.stop()
         running = self._start(0)
+        self._wait_for_slot(running)  # or the standby might be given it
         try:
             for number, fault in enumerate(self._faults):
                 standby = self._start(number + 1)
@@ -205,6 +206,14 @@ class Chaos:
         """A worker with the fault whose turn it is."""
         fault = self._faults[number] if number < len(self._faults) else ""
         return self._rig.start(fault="" if fault == RANDOM else fault)
+
+    def _wait_for_slot(self, daemon: Daemon) -> None:
+        """Until it has the slot, or has died on the way there."""
+        limit = time.monotonic() + _PATIENCE_S
+        while daemon.running and "slot ready" not in daemon.log:
+            if time.monotonic() > limit:
+                raise AssertionError(f"no slot in time:\n{daemon.log}")
+            time.sleep(0.05)
 
     def _round(self, number: int, fault: str, running: Daemon, standby: Daemon) -> None:
         point = fault.partition(":")[0]
