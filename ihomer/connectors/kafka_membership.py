@@ -169,8 +169,8 @@ class Membership:
                     settled = self._consumer.group_metadata().state is MemberState.STABLE
                     if settled:
                         stable = now
-                    elif now - stable < self._session_s:
-                        continue
+                    elif now - stable < 2 * self._session_s:
+                        continue  # a death is noticed, and shared out, within that
                     if now - looked < (_LOOK_S if settled else _LOOK_AGAIN_S):
                         continue
                     looked = now
