@@ -201,7 +201,7 @@ def test_a_full_disk(rig: MakeRig, look: Look) -> None:
 
 def test_a_zombie(rig: MakeRig, look: Look) -> None:
     """Stopped in the middle of a transaction for longer than its session."""
-    made = rig()
+    made = rig(transaction_events="500")  # so that there is a third one
     made.produce(EVENTS)
     zombie = made.start(fault="before-commit:3:stop")
     zombie.wait_for_log("slot ready")
