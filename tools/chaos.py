@@ -180,27 +180,33 @@ class Chaos:
         begun = time.monotonic()
         rig = self._rig
         rig.produce(self._chunk)
-        # Whoever dies first has something to recover, and the first checkpoint is not its own.
-        first = rig.start()
-        first.wait_for_log("slot ready")
-        self.found = rig.invariants()
-        first.wait_for(lambda: self._answered() > 0)
-        first.stop()
-        running = self._start(0)
-        self._wait_for_slot(running)  # or the standby might be given it
         try:
-            for number, fault in enumerate(self._faults):
-                standby = self._start(number + 1)
-                self._round(number, fault, running, standby)
-                running = standby
-            self._last(running)
+            # Whoever dies first has something to recover, and the first checkpoint is not its own.
+            first = rig.start()
+            first.wait_for_log("slot ready")
+            self.found = rig.invariants()
+            try:
+                self._kill_all(first)
+            finally:
+                self.found.close()
         finally:
-            self.found.close()
             rig.close()
         self._outcome.events = rig.produced
         self._outcome.digests = self.found.digests_compared
         self._outcome.seconds = time.monotonic() - begun
         return self._outcome
+
+    def _kill_all(self, first: Daemon) -> None:
+        """Let the first worker end in order, and the others by their faults."""
+        first.wait_for(lambda: self._answered() > 0)
+        first.stop()
+        running = self._start(0)
+        self._wait_for_slot(running)  # or the standby might be given it
+        for number, fault in enumerate(self._faults):
+            standby = self._start(number + 1)
+            self._round(number, fault, running, standby)
+            running = standby
+        self._last(running)
 
     def _start(self, number: int) -> Daemon:
         """A worker with the fault whose turn it is."""
