@@ -22,13 +22,12 @@ from ihomer.learners.warm import PARTS, WHOLE
 from ihomer.stream.chronicle import Chronicle, Listener
 from ihomer.stream.dead_letters import DeadLetters, place_by_line, place_by_offset
 from ihomer.stream.decode import Decoder, id_by_line, id_by_offset
-from ihomer.stream.decoder_hook import with_hook
+from ihomer.stream.decoder_hook import make_decoder
 from ihomer.stream.encode import encode_predictions
 from ihomer.stream.error_rate import ErrorRate
 from ihomer.stream.label_delay import LabelDelay
 from ihomer.stream.label_join import LabelJoin
 from ihomer.stream.late_labels import LateLabels
-from ihomer.stream.mapping.decoder import decoder_of
 from ihomer.stream.measures import Measures
 from ihomer.stream.processor import Processor
 from ihomer.stream.settings import Settings, mask
@@ -124,7 +123,7 @@ def make_processor(
         forget_features_after=settings.forget_features_after,
         seed=settings.seed,
     )
-    decoder = with_hook(settings, decoder_of(settings, id_by_offset if topic else id_by_line))
+    decoder = make_decoder(settings, id_by_offset if topic else id_by_line)
     return Processor(
         learner,
         decoder,

@@ -19,7 +19,8 @@ from ihomer.connectors.kafka_settings import SCHEME
 from ihomer.connectors.kafka_settings import parse_uri as parse_kafka
 from ihomer.errors import MalformedEventError, UsageError
 from ihomer.instances import Event, LabelEvent
-from ihomer.stream.decode import MAX_EVENT_BYTES, Decoder, found
+from ihomer.stream.decode import MAX_EVENT_BYTES, Decoder, DefaultId, found, id_by_offset
+from ihomer.stream.mapping.decoder import decoder_of
 from ihomer.stream.settings import Settings, mask
 
 Hook: TypeAlias = Callable[[bytes], Any]
@@ -75,6 +76,22 @@ def load_hook(name: str | None, *, allowed: bool) -> Hook | None:
         raise UsageError(f"decoder: found {name!r}, {_kind(value)}, accepted: a function")
     hook: Hook = value
     return hook
+
+
+def make_decoder(settings: Settings, default_id: DefaultId = id_by_offset) -> Decoder:
+    """The decoder that the settings ask for: a function of the user's, a mapping, or neither.
+
+    Parameters
+    ----------
+    settings, default_id
+        As of `ihomer.stream.mapping.decoder.decoder_of`.
+
+    Raises
+    ------
+    UsageError
+        As `load_hook`.
+    """
+    return with_hook(settings, decoder_of(settings, default_id))
 
 
 def with_hook(settings: Settings, decoder: Decoder) -> Decoder:

@@ -12,9 +12,9 @@ import lzma
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
-from ihomer.connectors.files.inflate import inflate
+from ihomer.connectors.files.inflate import Readable, inflate
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 """What the last part of a file's name says, in lower case, and the name of the compression."""
@@ -27,13 +27,6 @@ _READ_BYTES = 1 << 12
 _WINDOW_LOG = 27
 _XZ_BYTES = (1 << _WINDOW_LOG) + (1 << 24)
 _GZIP = 31  # zlib's code for the gzip container with the largest window
-
-
-class Readable(Protocol):
-    """What can be read from."""
-
-    def read(self, size: int, /) -> bytes | None:
-        """Up to `size` bytes, none at the end."""
 
 
 def compression_of(path: str) -> str | None:

@@ -16,11 +16,14 @@ _PIECE_BYTES = 1 << 18  # a bomb of zeros stays this small in memory
 _GZIP = 31  # zlib's code for the gzip container with the largest window
 
 
-class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes | None: ...
+class Readable(Protocol):
+    """What can be read from."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """Up to `size` bytes, none at the end."""
 
 
-def inflate(file: _Readable) -> Iterator[bytes]:
+def inflate(file: Readable) -> Iterator[bytes]:
     """Decompressed pieces of `file`, which may hold several gzip members and trailing zeros.
 
     Parameters

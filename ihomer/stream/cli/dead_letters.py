@@ -145,10 +145,9 @@ def replay_command(
     """
     from ihomer.connectors.files.reader import STANDARD
     from ihomer.connectors.uri import parse_uri
-    from ihomer.stream.decoder_hook import with_hook
+    from ihomer.stream.decoder_hook import make_decoder
     from ihomer.stream.letter_replay import Bookmark, Outcome, Way
     from ihomer.stream.letter_source import STEP, read_letters
-    from ihomer.stream.mapping.decoder import decoder_of
 
     settings = load_settings(config, {}).settings
     uri = _letters(letters, settings)
@@ -159,7 +158,7 @@ def replay_command(
     selection = _selection(kinds, origin, reason)
     way = Way(
         selection,
-        with_hook(settings, decoder_of(settings)),
+        make_decoder(settings),
         late=settings.late_labels or settings.labels_source is not None,
         only_good=only_good,
         lines=to is not None and parse_uri(to).scheme == "file",

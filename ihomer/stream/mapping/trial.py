@@ -16,8 +16,7 @@ from ihomer.errors import MalformedEventError
 from ihomer.instances import Encoder, Event, Features, LabelEvent, Row
 from ihomer.stream.dead_letters import place_by_line, place_by_offset
 from ihomer.stream.decode import id_by_line, id_by_offset
-from ihomer.stream.decoder_hook import with_hook
-from ihomer.stream.mapping.decoder import decoder_of
+from ihomer.stream.decoder_hook import make_decoder
 from ihomer.stream.settings import Settings
 
 
@@ -101,7 +100,7 @@ def try_records(settings: Settings, records: Iterable[Record], *, topic: bool) -
     UsageError
         They are rows of a table, and there is no mapping.
     """
-    decoder = with_hook(settings, decoder_of(settings, id_by_offset if topic else id_by_line))
+    decoder = make_decoder(settings, id_by_offset if topic else id_by_line)
     place = place_by_offset if topic else place_by_line
     late = settings.late_labels or settings.labels_source is not None
     encoder = Encoder(settings.labels, settings.max_features, settings.max_labels)
