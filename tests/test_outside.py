@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
-import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from io import StringIO
@@ -449,11 +449,9 @@ def test_top_goes_on_in_a_terminal_until_it_is_interrupted(
     terminal, end = pty.openpty()
     environment = {name: text for name, text in os.environ.items() if name[:7] != "IHOMER_"}
     environment |= {"IHOMER_HTTP_TOKEN": TOKEN, "TERM": "xterm", "COLUMNS": "150", "LINES": "40"}
+    command = [str(Path(sys.executable).with_name("ihomer")), "top", str(server.address)]
     process = subprocess.Popen(
-        [
-            *(str(Path(sys.executable).with_name("ihomer")), "top", str(server.address)),
-            *("--interval", "0.2"),
-        ],
+        [*command, "--interval", "0.2"],
         stdin=subprocess.DEVNULL,
         stdout=end,
         stderr=subprocess.PIPE,
@@ -461,33 +459,58 @@ def test_top_goes_on_in_a_terminal_until_it_is_interrupted(
         env=environment,
     )
     os.close(end)
-    try:
-        read_until(terminal, b"ready")
-        status.trouble("source", "Kafka at h:1 is away")
-        read_until(terminal, b"Kafka at h:1 is away")
-        server.close()
-        read_until(terminal, b"no answer: ")
-        again = Server(status, server.address, TOKEN)
-        status.clear("source")
-        status.set(m.LABEL_BUFFER_EVENTS, 987_654, "0")
-        status.publish()
-        read_until(terminal, b"987,654")
-        again.close()
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60.0)
-        assert process.returncode == 130, errors
-        assert errors == b""
-    finally:
-        process.kill()
-        os.close(terminal)
+    shown = Shown(terminal)
+    with process:
+        try:
+            shown.wait_for(b"ready")
+            status.trouble("source", "Kafka at h:1 is away")
+            shown.wait_for(b"Kafka at h:1 is away")
+            server.close()
+            shown.wait_for(b"no answer: ")
+            again = Server(status, server.address, TOKEN)
+            status.clear("source")
+            status.set(m.LABEL_BUFFER_EVENTS, 987_654, "0")
+            status.publish()
+            shown.wait_for(b"987,654")
+            again.close()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60.0)
+            assert process.returncode == 130, errors
+            assert errors == b""
+        finally:
+            process.kill()
+            shown.close()
 
 
-def read_until(terminal: int, text: bytes) -> None:
-    """Read what a process shows until `text` is there; fails after some minutes."""
-    seen = b""
-    end = time.monotonic() + 300.0
-    while text not in seen:
-        readable, _, _ = select.select([terminal], [], [], 60.0)
-        assert readable, seen[-2000:]
-        assert time.monotonic() < end, seen[-2000:]
-        seen += os.read(terminal, 65_536)
+class Shown:
+    """What a process shows in a terminal, read all the time: one that nobody reads blocks it."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self._seen = b""
+        self._more = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                part = os.read(self._terminal, 65_536)
+            except OSError:  # what Linux says of a terminal whose other end is closed
+                return
+            if not part:
+                return
+            with self._more:
+                self._seen += part
+                self._more.notify()
+
+    def wait_for(self, text: bytes) -> None:
+        """Return once `text` was shown since the last call; fails after some minutes."""
+        with self._more:
+            assert self._more.wait_for(lambda: text in self._seen, 300.0), self._seen[-2000:]
+            self._seen = b""
+
+    def close(self) -> None:
+        """The process has ended, or been killed."""
+        self._reader.join(60.0)
+        os.close(self._terminal)
