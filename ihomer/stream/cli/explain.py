@@ -14,7 +14,7 @@ import typer
 
 from ihomer.errors import InputError, UsageError
 from ihomer.stream.cli.checkpoint import load_roots, one_checkpoint
-from ihomer.stream.cli.config import ConfigOption
+from ihomer.stream.cli.options import ConfigOption
 from ihomer.stream.cli.printing import print_json
 from ihomer.stream.settings import Settings, load_settings
 
