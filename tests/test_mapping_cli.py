@@ -143,7 +143,7 @@ def test_check_shows_what_events_become() -> None:
         ),
         (
             "refused 1, field-value: t.jsonl, line 8: site.load: found 'heavy', accepted: a number,"
-            " a boolean, numeric text or null (kind numeric)"
+            " a boolean, numeric text, null or a list of those (kind numeric)"
         ),
     ]
     shown = json.loads(_run("config", "check", "--try", "3", "--json").stdout)
@@ -244,7 +244,12 @@ def test_real_text_in_a_foreign_shape() -> None:
         (["true", "false"], "numeric", "true or false, as text"),
         (["2024-01-01", "2024-01-02 10:00"], "time", "times such as '2024-01-01'"),
         ([["a"], ["b", "a"]], "set", "2 different"),
-        ([[1.5, 2]], "ignore", "something else than texts"),
+        ([[1.5, 2], [0, None]], "numeric", "lists of 2 numbers each: numbers from 0 to 2"),
+        ([[1.5], [0.5, 2], []], "numeric", "lists of 1 to 2 numbers, such as [1.5]; ignore it if"),
+        ([[3, 7], [7], [7, 8, 9]], "set", "lists of 1 to 3 numbers, such as [3, 7]; numeric if"),
+        ([[0.5] * 9000] * 2, "ignore", "lists of 9,000 numbers; 8,192 are features at most"),
+        ([[1.5, "a"]], "ignore", "neither texts nor numbers alone"),
+        ([[[1.5]]], "ignore", "neither texts nor numbers alone"),
         ([{}, 3], "ignore", "several types"),
         (["a", 3] * 5, "nominal", "several types (int, str)"),
         (["rock|jazz", "jazz", "rock|pop", "pop"] * 9, "set", "text with '|'"),
@@ -295,6 +300,29 @@ def test_whatever_was_seen_what_is_written_is_a_configuration(
     assert settings.mapping_labels == guess.labels
     trial = try_records(settings, records, topic=False)
     assert len(trial.found) + trial.n_refused == len(records)
+
+
+def test_an_embedding_is_inferred_and_learned() -> None:
+    bodies: list[dict[str, Any]] = [
+        {
+            "id": f"d{i}",
+            "doc": {"vec": [((i % 2) - 0.5) * (place % 3) + i / 977 for place in range(48)]},
+            "tags": ["odd" if i % 2 else "even"],
+        }
+        for i in range(200)
+    ]
+    _write("vectors.jsonl", bodies)
+    told = _run("config", "infer", "vectors.jsonl").stdout
+    assert "Of the 200 events 200 are read by it, 0 refused" in told
+    text = Path("ihomer.toml").read_text(encoding="utf-8")
+    assert "# lists of 48 numbers each: numbers from -1 to" in text
+    mapping = tomllib.loads(text)["mapping"]
+    assert (mapping["labels"], mapping["fields"]) == ("$.tags", {"doc.vec": "numeric"})
+    (event,) = json.loads(_run("config", "check", "--try", "1", "--json").stdout)["events"]
+    assert event["features"] == {
+        f"doc.vec.{place}": number for place, number in enumerate(bodies[0]["doc"]["vec"])
+    }
+    assert figures("vectors.jsonl", "--quiet")["measures"]["micro_f1"] > 0.9
 
 
 def test_fields_of_many_names_are_named_together() -> None:
