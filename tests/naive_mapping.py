@@ -234,10 +234,8 @@ def _words(settings: Settings, name: str, text: str) -> dict[str, float]:
         words += [f"{words[i]} {words[i + 1]}" for i in range(len(words) - 1)]
     counts: dict[str, int] = {}
     for word in words:
-        key = settings.mapping_text_seed.to_bytes(8, "little")
-        digest = hashlib.blake2b(word.encode(), digest_size=8, key=key).digest()
-        bucket = int.from_bytes(digest, "little") % 2**settings.mapping_text_bits
-        counts[f"{name}#{bucket}"] = counts.get(f"{name}#{bucket}", 0) + 1
+        bucket = naive_bucket(settings, name, word)
+        counts[bucket] = counts.get(bucket, 0) + 1
     logs = {bucket: round(math.log(1 + n), 9) for bucket, n in counts.items()}
     norm = math.sqrt(sum(weight**2 for weight in logs.values()))
     return {
@@ -249,6 +247,13 @@ def _words(settings: Settings, name: str, text: str) -> dict[str, float]:
         }[settings.mapping_text_weight]
         for bucket, n in counts.items()
     }
+
+
+def naive_bucket(settings: Settings, name: str, word: str) -> str:
+    """The feature that a word of a field is."""
+    key = settings.mapping_text_seed.to_bytes(8, "little")
+    digest = hashlib.blake2b(word.encode(), digest_size=8, key=key).digest()
+    return f"{name}#{int.from_bytes(digest, 'little') % 2**settings.mapping_text_bits}"
 
 
 def _when(settings: Settings, value: Any) -> datetime | None:

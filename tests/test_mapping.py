@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,11 @@ from ihomer.instances import Encoder, Event, LabelEvent, Row
 from ihomer.stream.decode import KINDS, Decoder
 from ihomer.stream.mapping.decoder import MappedDecoder, decoder_of
 from ihomer.stream.mapping.fields import MAX_DEPTH
-from ihomer.stream.mapping.text import TextOptions, WordMemory, Words
+from ihomer.stream.mapping.text import TextOptions, WordMemory, Words, tokens
 from ihomer.stream.mapping.trial import members
 from ihomer.stream.settings import Settings
 from tests.mutations import MAX_EVENT_BYTES, MUTATIONS, mutated
-from tests.naive_mapping import Mapped, Refused, naive
+from tests.naive_mapping import Mapped, Refused, naive, naive_bucket
 
 _NAMES = ["id", "a", "b", "tags", "at", "c.d", "body", ""]
 _TEXTS = st.sampled_from(
@@ -507,6 +508,38 @@ def test_the_same_word_is_the_same_feature_in_every_process() -> None:
     }
     assert len(found) == 1
     assert "t#" in found.pop()
+
+
+@given(
+    settings=settings_of(),
+    body=_TEXTS | st.lists(_TEXTS, max_size=3) | st.none(),
+    subject=st.sampled_from([b"one two", b"", None]),
+)
+def test_buckets_are_called_by_the_words_that_fall_in_them(
+    settings: Settings, body: Any, subject: bytes | None
+) -> None:
+    fields: dict[str, Any] = {"a.body": "text", "$header.s": "text"}
+    settings = settings.model_copy(
+        update={"mapping_fields": fields, "mapping_features": "$", "mapping_labels": []}
+    )
+    decoder = MappedDecoder(settings)
+    data = {"a": {"body": body, "b": "no text"}, "at": "2024-05-01"}
+    headers = () if subject is None else (("s", subject),)
+    found = decoder.called(_record(orjson.dumps(data), headers=headers))
+    texts = {"a.body": "\n".join(body) if isinstance(body, list) else body or ""}
+    texts["$header.s"] = (subject or b"").decode()
+    wanted: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        words = tokens(text, lower=settings.mapping_text_lower)
+        pairs = [f"{a} {b}" for a, b in pairwise(words)] if settings.mapping_text_bigrams else []
+        for said in dict.fromkeys([*words, *pairs]):
+            bucket = naive_bucket(settings, name, said)
+            wanted.setdefault(bucket, []).append(f'"{said}"')
+        for bucket in [each for each in wanted if each.startswith(f"{name}#")]:
+            more = len(wanted[bucket]) - 5
+            shown = f"{name}: " + ", ".join(wanted[bucket][:5])
+            assert found.pop(bucket) == shown + (f" and {more} more" if more > 0 else "")
+    assert found == {}
 
 
 def test_words_that_are_forgotten_come_again_as_they_were() -> None:

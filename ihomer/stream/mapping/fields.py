@@ -14,7 +14,7 @@ each, ``a.b.0``, ``a.b.1``, ..., all of the list's kind.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -243,6 +243,24 @@ class Fields:
             field = self._grow(self._root, (name,), name)
         if field.put is not None:
             field.put(into, value)
+
+    def texts(self, data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Names of the fields of kind text in a record that is well-formed, and what they say."""
+        yield from self._texts(self._root, (), data)
+
+    def _texts(
+        self, node: _Field, steps: tuple[str, ...], value: Mapping[str, Any]
+    ) -> Iterator[tuple[str, str]]:
+        for key, each in value.items():
+            field = node.inner.get(key)
+            if field is None:
+                field = self._grow(node, (*steps, key), key)
+            if field.skip:
+                continue
+            if isinstance(each, Mapping):
+                yield from self._texts(field, (*steps, key), each)
+            elif field.put is not None and field.rule == "text" and each is not None:
+                yield field.name, each if type(each) is str else "\n".join(each)
 
     def _walk(
         self, node: _Field, steps: tuple[str, ...], value: Mapping[str, Any], into: dict[str, Any]
