@@ -323,6 +323,8 @@ def _labels(
         name = path.rpartition(".")[2]
         if value is NOTHING or value is None or (value == "" and not _splits(settings)):
             continue
+        if isinstance(value, str) and value and value == settings.mapping_labels_unknown:
+            continue
         said = True
         states: dict[Any, Any] = {}
         if settings.mapping_labels_as == "columns":

@@ -73,6 +73,7 @@ def settings_of(draw: st.DrawFn) -> Settings:
         mapping_labels=labels,
         mapping_labels_as=draw(st.sampled_from(["names", "columns"])),
         mapping_labels_separator=draw(st.sampled_from(["", ","])),
+        mapping_labels_unknown=draw(st.sampled_from(["", "-", "N/A"])),
         mapping_time=draw(st.sampled_from([None, "$.at", "$timestamp"])),
         mapping_time_unit=draw(st.sampled_from(["auto", "s", "ms"])),
         mapping_features=draw(st.sampled_from(["$", "$", "$.a"])),

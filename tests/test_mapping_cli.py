@@ -325,6 +325,34 @@ def test_an_embedding_is_inferred_and_learned() -> None:
     assert figures("vectors.jsonl", "--quiet")["measures"]["micro_f1"] > 0.9
 
 
+@pytest.mark.parametrize("columns", [False, True])
+def test_a_cell_tells_no_label_from_one_that_nobody_knows(columns: bool) -> None:
+    """Written as CSV, inferred and read: unlabelled stays unlabelled, none on stays none on."""
+    events = [
+        {"id": f"e{i}", "x": {"a": i % 3}, "y": [["p"], ["p", "q"], [], None][i % 4]}
+        for i in range(40)
+    ]
+    _write("own.jsonl", events)
+    _run("data", "write", "own.jsonl", "e.csv", "--quiet")
+    text = Path("e.csv").read_text(encoding="utf-8")
+    assert text.splitlines()[3:5] == ["e2,2.0,", "e3,0.0,?"]
+    if columns:
+        cells = {"p": "yes,no", "p|q": "yes,yes", "": "no,no", "?": "?,?"}
+        head, *rows = text.splitlines()
+        text = "\n".join([head.replace("labels", "is_p,is_q"), *(
+            f"{row.rpartition(',')[0]},{cells[row.rpartition(',')[2]]}" for row in rows
+        )])  # fmt: skip
+        Path("e.csv").write_text(text + "\n", encoding="utf-8")
+    _run("config", "infer", "e.csv")
+    mapping = tomllib.loads(Path("ihomer.toml").read_text(encoding="utf-8"))["mapping"]
+    assert mapping["labels_unknown"] == "?"
+    found = json.loads(_run("config", "check", "--try", "40", "--json").stdout)
+    assert (found["accepted"], found["unlabelled"]) == (40, 10)
+    for event, each in zip(events, found["events"], strict=True):
+        wanted = event["y"]
+        assert each["on"] == ([f"is_{y}" for y in wanted] if columns and wanted else wanted)
+
+
 def test_fields_of_many_names_are_named_together() -> None:
     fields = {f"words.w{i}": FieldGuess("numeric", "n") for i in range(30)}
     fields["words2.a"] = FieldGuess("numeric", "n")

@@ -89,7 +89,10 @@ class MappedDecoder(Decoder):
         self._time = _path(settings.mapping_time)
         labels = [parse_path(path) for path in settings.mapping_labels]
         self._labels = labels_finder(
-            labels, settings.mapping_labels_as, settings.mapping_labels_separator
+            labels,
+            settings.mapping_labels_as,
+            settings.mapping_labels_separator,
+            settings.mapping_labels_unknown,
         )
         self._root = parse_path(settings.mapping_features).steps
         rules = self._rules = settings.mapping_fields

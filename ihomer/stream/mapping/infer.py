@@ -38,6 +38,8 @@ _ID_NAMES = ("id", "_id", "uuid", "guid", "event_id", "eventid", "key")
 _TIME_NAME = re.compile(
     r"(?i)(ts|.*time.*|.*date.*|created|updated|.*_at|.*[a-z]At|occurred|published|sent|when)"
 )
+UNKNOWN = "?"
+"""In the place of labels that nobody knows, as ARFF has it and CSV files made by ihomer."""
 _SEPARATORS = ("|", ";", ",")
 _FEW = 20  # different values, whatever the number of events
 _ENOUGH = 10  # values, before it says anything that none of them repeats
@@ -66,7 +68,7 @@ class Guess:
         ``"nothing"``.
     id, labels, time
         Paths; empty where none was found.
-    labels_as, separator
+    labels_as, separator, unknown
         See the configuration.
     reasons
         Of ``id``, ``labels``, ``time`` and ``default``.
@@ -86,6 +88,7 @@ class Guess:
     labels: list[str] = field(default_factory=list)
     labels_as: str = "names"
     separator: str = ""
+    unknown: str = ""
     time: str = ""
     reasons: dict[str, str] = field(default_factory=dict)
     fields: dict[str, FieldGuess] = field(default_factory=dict)
@@ -141,7 +144,10 @@ def infer(records: Iterable[Record]) -> Guess:
         guess.shape = "own"
         return guess
     seen = _all_fields(rows)
-    _find_labels(guess, seen)
+    _find_labels(guess, {steps: _without_marks(each) for steps, each in seen.items()})
+    places = [each for each in seen.values() if spelled(each.steps) in guess.labels]
+    if any(value == UNKNOWN for each in places for value in each.values):
+        guess.unknown = UNKNOWN
     labelled = set(guess.labels)
     rest = [each for each in seen.values() if not _is_within(each.steps, labelled)]
     _find_id(guess, rest, len(rows), keys)
@@ -216,6 +222,11 @@ def _all_fields(rows: Sequence[Mapping[str, Any]]) -> dict[Steps, _Seen]:
 
 
 # Labels.
+
+
+def _without_marks(each: _Seen) -> _Seen:
+    """A field in which what says that labels are unknown is null."""
+    return _Seen(each.steps, [None if value == UNKNOWN else value for value in each.values])
 
 
 def _find_labels(guess: Guess, seen: Mapping[Steps, _Seen]) -> None:

@@ -87,6 +87,8 @@ def _mapping(guess: Guess) -> list[str]:
         found += [f"labels_as = {toml_value(guess.labels_as)}"]
     if guess.separator:
         found += [f"labels_separator = {toml_value(guess.separator)}"]
+    if guess.unknown:
+        found += [f"labels_unknown = {toml_value(guess.unknown)}"]
     found += key("time", guess.time, f"time: {guess.reasons['time']}")
     found += key(
         "default",

@@ -157,6 +157,12 @@ class Settings(BaseSettings):
         "What separates several labels in one text.",
         'a text such as ",", or "" if the whole text is one label',
     )
+    mapping_labels_unknown: Annotated[str, Field(strict=True)] = _key(
+        "",
+        "What stands in the place of labels that are not known, where nothing means that none is"
+        " on: a cell of a CSV file can hold no null.",
+        'a text such as "?" or "NA", or "" for none',
+    )
     mapping_time: Annotated[
         str | None, AfterValidator(one_place), BeforeValidator(empty_is_none)
     ] = _key(None, "Where its time lies, which its prediction carries.", 'a path, or "" for none')
