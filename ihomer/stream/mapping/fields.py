@@ -85,7 +85,7 @@ class _Shape:
         self.keys = list(value)
         own: list[tuple[int, str]] = []
         names: list[str] = []
-        self.inner: list[tuple[str, _Shape | _List]] = []
+        self.inner: list[tuple[str, _Shape]] = []
         self.text = self.whole = True
         for place, (key, each) in enumerate(value.items()):
             field = node.inner[key]
@@ -126,18 +126,20 @@ class _Shape:
         return found
 
 
-class _List:
-    """A list of so many numbers; as a part of a `_Shape`, whose attributes it has."""
+class _List(_Shape):
+    """A list of so many numbers, as a part of a `_Shape`: all of its values are features."""
 
     def __init__(self, field: _Field, count: int) -> None:
-        self.count = count
+        self.keys = []
+        self.inner = []
+        self.take = lambda value: value.values()  # it has no members to choose from
         self.names = place_names(field.name, count)
         self.text = field.rule == "numeric"
         self.whole = True
 
     def values(self, value: Any) -> Iterable[Any] | None:
         """The numbers, or None if it is no such list."""
-        return value if type(value) is list and len(value) == self.count else None
+        return value if type(value) is list and len(value) == len(self.names) else None
 
 
 class Fields:
