@@ -108,9 +108,9 @@ class Prepared:
         return self._plain is None
 
     @property
-    def places(self) -> tuple[int, int]:
-        """Addresses of the machine code and of the block that it is given."""
-        return self._enter.address, self._at
+    def places(self) -> tuple[int, int, int]:
+        """Addresses of the machine code, of the block that it is given, and of the result."""
+        return self._enter.address, self._at, self._at + 8 * (len(self._block) - _SPARE)
 
 
 class Chain:
@@ -122,6 +122,8 @@ class Chain:
         In order.
     held
         What the arguments of all of them follow from, compared by identity.
+    needed
+        After which of them, if its result is 0, those behind are left out; -1: none.
 
     Examples
     --------
@@ -131,17 +133,21 @@ class Chain:
     >>> limits = (9.0, 1.0)
     >>> chain = Chain([Prepared(cut_values, (values, limits[n], out[n])) for n in range(2)])
     >>> chain()
+    True
     >>> out.tolist()
     [[3.0, -9.0], [1.0, -1.0]]
     """
 
-    __slots__ = ("_at", "_calls", "_held", "_run", "_table")
+    __slots__ = ("_at", "_calls", "_held", "_needed", "_run", "_table")
 
-    def __init__(self, calls: Sequence[Prepared], held: Sequence[object] = ()) -> None:
-        self._calls, self._held = tuple(calls), tuple(held)
+    def __init__(
+        self, calls: Sequence[Prepared], held: Sequence[object] = (), needed: int = -1
+    ) -> None:
+        self._calls, self._held, self._needed = tuple(calls), tuple(held), needed
         words: list[int] = []
-        for call in self._calls:
-            words += call.places
+        for number, call in enumerate(self._calls):
+            code, block, result = call.places
+            words += (code, block, result if number == needed else 0)
         self._table = np.array([*words, 0], dtype=np.int64)
         self._at = _address(self._table)
         compiled = all(call.compiled for call in self._calls)
@@ -151,13 +157,17 @@ class Chain:
         """Whether the arguments still follow from the same objects."""
         return len(held) == len(self._held) and all(map(operator.is_, self._held, held))
 
-    def __call__(self) -> None:
-        """Make the calls, the interpreter lock free meanwhile."""
+    def __call__(self) -> bool:
+        """Make the calls, the interpreter lock free meanwhile; whether all of them."""
         if self._run is None:
-            for call in self._calls:
-                call()
-        elif self._run(self._at):
+            for number, call in enumerate(self._calls):
+                if not call() and number == self._needed:
+                    return False
+            return True
+        ended = self._run(self._at)
+        if ended not in (0, _NEEDED):
             raise RuntimeError(_FAILED)
+        return ended == 0
 
 
 class PreparedCalls:
@@ -172,8 +182,12 @@ class PreparedCalls:
         return self._prepared(name, kernel, *arguments)()
 
     def chain(
-        self, name: Hashable, held: tuple[object, ...], steps: Callable[[], Iterable[Step]]
-    ) -> None:
+        self,
+        name: Hashable,
+        held: tuple[object, ...],
+        steps: Callable[[], Iterable[Step]],
+        needed: str = "",
+    ) -> bool:
         """Make several calls in one.
 
         Parameters
@@ -186,12 +200,22 @@ class PreparedCalls:
         steps
             Gives name, kernel and arguments of each call; asked where something in `held` is
             another object than before.
+        needed
+            The name of a step, if one is there: where its result is 0, those behind are left out.
+
+        Returns
+        -------
+        bool
+            Whether all calls have been made.
         """
         chain = self._chains.get(name)
         if chain is None or not chain.fits(held):
-            chain = Chain([self._prepared(*step) for step in steps()], held)
+            found = list(steps())
+            names = [step[0] for step in found]
+            at = names.index(needed) if needed in names else -1
+            chain = Chain([self._prepared(*step) for step in found], held, at)
             self._chains[name] = chain
-        chain()
+        return chain()
 
     def forget_chains(self) -> None:
         """Ask for the steps of all chains anew."""
@@ -210,10 +234,25 @@ def _nothing(block: int) -> int:
 
 _NOWHERE = _Entrance(_nothing, 0)
 _FAILED = "a kernel has failed"  # ours raise nothing
+_NEEDED = 1  # how a chain ends where what is needed is not there
 
 
 def _address(array: npt.NDArray[Any]) -> int:
+    """Where an array's first item is."""
+    if _FIELD:
+        return _Word.from_address(id(array) + _FIELD).value
     return int(array.__array_interface__["data"][0])
+
+
+_Word = ctypes.c_uint64
+# An array object begins with its header, of two words, and the address of its items. To read it
+# takes a fifth of the time of `__array_interface__`, which makes a dictionary of all that there is.
+_FIELD = object.__basicsize__
+_probes = [np.zeros(3), np.zeros((2, 5), dtype=np.float32)[1:]]
+if [_Word.from_address(id(each) + _FIELD).value for each in _probes] != [
+    each.__array_interface__["data"][0] for each in _probes
+]:
+    _FIELD = 0
 
 
 def _lay(value: Any, words: list[int]) -> Hashable:
@@ -223,8 +262,13 @@ def _lay(value: Any, words: list[int]) -> Hashable:
         if not (flags.c_contiguous and flags.aligned):
             raise TypeError(f"an array of type {typeof(value)}")
         # Nobody counts references: the arrays are kept alive here.
-        words += (0, 0, value.size, value.itemsize, _address(value), *value.shape, *value.strides)
-        return value.dtype, value.ndim, flags.writeable
+        size, step, kind = value.size, value.itemsize, value.dtype
+        words += (0, 0, size, step, _address(value))
+        if value.ndim == 1:
+            words += (size, step)
+            return kind, flags.writeable
+        words += (*value.shape, *value.strides)
+        return kind, flags.writeable, value.ndim
     if isinstance(value, tuple):
         return type(value), tuple([_lay(each, words) for each in value])
     if isinstance(value, bool | np.bool_ | int | np.integer):
@@ -274,35 +318,43 @@ def _entrance(kernel: Any, kinds: tuple[Any, ...]) -> _Entrance:
 
 @functools.cache
 def _run_of_chain() -> _Enter:
-    """Machine code that goes through pairs of addresses, of code and of its block, to a zero."""
+    """Machine code that makes the calls of a chain's table.
+
+    Of each call the table has the addresses of its code, of its block and, where it is needed, of
+    its result; it ends with a zero.
+    """
     word, answer = ir.IntType(64), ir.IntType(32)
     module = ir.Module("chain")
     function = ir.Function(module, ir.FunctionType(answer, [word]), "run")
-    start, look, call, done = (function.append_basic_block(name) for name in "sncd")
+    start, look, call, told, weigh, done = (function.append_basic_block(name) for name in "slctwd")
+    well, missing = ir.Constant(answer, 0), ir.Constant(answer, _NEEDED)
+    nowhere, pointer = ir.Constant(word, 0), word.as_pointer()
     builder = ir.IRBuilder(start)
-    first = builder.inttoptr(function.args[0], word.as_pointer())
+    first = builder.inttoptr(function.args[0], pointer)
     builder.branch(look)
     builder.position_at_end(look)
-    pair = builder.phi(word.as_pointer())
-    result = builder.phi(answer)
-    address = builder.load(pair)
-    over = builder.icmp_signed("==", address, ir.Constant(word, 0))
-    failed = builder.icmp_signed("!=", result, ir.Constant(answer, 0))
-    builder.cbranch(builder.or_(over, failed), done, call)
+    row = builder.phi(pointer)
+    address = builder.load(row)
+    builder.cbranch(builder.icmp_signed("==", address, nowhere), done, call)
     builder.position_at_end(call)
     entrance = ir.FunctionType(answer, [word]).as_pointer()
-    block = builder.load(builder.gep(pair, [ir.Constant(word, 1)]))
-    told = builder.call(builder.inttoptr(address, entrance), [block])
-    following = builder.gep(pair, [ir.Constant(word, 2)])
-    builder.branch(look)
-    for value, at_first, later in (
-        (pair, first, following),
-        (result, ir.Constant(answer, 0), told),
-    ):
-        value.add_incoming(at_first, start)
-        value.add_incoming(later, call)
+    block, result = (builder.load(builder.gep(row, [ir.Constant(word, n)])) for n in (1, 2))
+    failed = builder.call(builder.inttoptr(address, entrance), [block])
+    failure = builder.or_(failed, ir.Constant(answer, 2 * _NEEDED))  # none is taken for another
+    following = builder.gep(row, [ir.Constant(word, 3)])
+    builder.cbranch(builder.icmp_signed("!=", failed, well), done, told)
+    builder.position_at_end(told)
+    builder.cbranch(builder.icmp_signed("==", result, nowhere), look, weigh)
+    builder.position_at_end(weigh)
+    found = builder.load(builder.inttoptr(result, pointer))
+    builder.cbranch(builder.icmp_signed("==", found, nowhere), done, look)
+    for value, before in ((first, start), (following, told), (following, weigh)):
+        row.add_incoming(value, before)
     builder.position_at_end(done)
-    builder.ret(result)
+    end = builder.phi(answer)
+    for value, before in ((well, look), (failure, call), (missing, weigh)):
+        end.add_incoming(value, before)
+    builder.ret(end)
     return _made(module, "run").call
 
 

@@ -6,6 +6,7 @@ serves all clusters, because whether a whole set is right depends on all of them
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -67,8 +68,7 @@ class Decision(Protocol):
         """Bytes held by the arrays."""
         ...
 
-    @property
-    def held(self) -> tuple[object, ...]:
+    def held(self, *, learning: bool) -> tuple[object, ...]:
         """What `steps` follow from, beside their arguments; see `PreparedCalls.chain`."""
         ...
 
@@ -91,7 +91,13 @@ class Decision(Protocol):
         ...
 
     def steps(
-        self, scores: FloatArray, y: Labelled, on: BoolArray, own: BoolArray, *, learning: bool
+        self,
+        scores: FloatArray,
+        y: Labelled,
+        on: BoolArray,
+        own: Sequence[BoolArray],
+        *,
+        learning: bool,
     ) -> list[Step]:
         """The calls of `run`, after `make_room`.
 
@@ -102,7 +108,7 @@ class Decision(Protocol):
         y
             See `Batch.y`.
         own
-            bool (`OWN`, n, L), all False: room.
+            `OWN` times bool (n, L), all False: room.
         learning
             Whether events are labelled.
         """
@@ -169,9 +175,9 @@ class ThresholdDecision:
         """Bytes held by the arrays."""
         return nbytes(self.state)
 
-    @property
-    def held(self) -> tuple[object, ...]:
+    def held(self, *, learning: bool) -> tuple[object, ...]:
         """See `Decision.held`."""
+        del learning  # is told to the kernel
         return (self.state,)
 
     def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
@@ -186,7 +192,13 @@ class ThresholdDecision:
             self.state = grown(self.state, empty_thresholds(labels + labels // 2))
 
     def steps(
-        self, scores: FloatArray, y: Labelled, on: BoolArray, own: BoolArray, *, learning: bool
+        self,
+        scores: FloatArray,
+        y: Labelled,
+        on: BoolArray,
+        own: Sequence[BoolArray],
+        *,
+        learning: bool,
     ) -> list[Step]:
         """See `Decision.steps`."""
         del own, learning  # nothing competes
@@ -232,19 +244,19 @@ class JointDecision:
         coming = 0 if self._next is None else self._next.memory_bytes
         return nbytes(self.state) + self.parts.memory_bytes + coming
 
-    @property
-    def held(self) -> tuple[object, ...]:
+    def held(self, *, learning: bool) -> tuple[object, ...]:
         """See `Decision.held`."""
-        parts, coming = self.parts, self._next
-        held = self.state, parts.state, parts.works, parts.serves
-        if coming is None:
-            return held
-        return (*held, coming.state, coming.works, self._leads)
+        return self.state, *[parts.state for parts, _ in self._competing(learning=learning)]
 
-    @property
-    def _leads(self) -> bool:
-        """Whether the parts by other clusters are better than what serves."""
-        return bool(self._race[LEAD] > LEAST_LEAD)
+    def _competing(self, *, learning: bool) -> list[tuple[PartDecision, FloatArray]]:
+        """The parts that are served or compared, with the numbers that have their lead."""
+        found = []
+        if self.parts.works and (learning or self.parts.serves):
+            found.append((self.parts, self.parts.state.numbers))
+        coming = self._next
+        if coming is not None and coming.works and (learning or self._race[LEAD] > LEAST_LEAD):
+            found.append((coming, self._race))
+        return found
 
     def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
         """See `Decision.run`."""
@@ -253,22 +265,25 @@ class JointDecision:
     def make_room(self, events: int, entries: int, labels: int, *, learning: bool) -> None:
         """See `Decision.make_room`."""
         self._make_room(events, entries, labels)
-        if learning or self.parts.serves:
-            self.parts.make_room(entries, labels)
-        if self._next is not None and (learning or self._leads):
-            self._next.make_room(entries, labels)
+        for parts, _ in self._competing(learning=learning):
+            parts.make_room(entries, labels)
 
     def steps(
-        self, scores: FloatArray, y: Labelled, on: BoolArray, own: BoolArray, *, learning: bool
+        self,
+        scores: FloatArray,
+        y: Labelled,
+        on: BoolArray,
+        own: Sequence[BoolArray],
+        *,
+        learning: bool,
     ) -> list[Step]:
         """See `Decision.steps`; parts that are neither served nor compared are not asked."""
         steps: list[Step] = [("joint", joint_rows, scores, *y, self.state, on)]
-        parts, coming = self.parts, self._next
-        if parts.works and (learning or parts.serves):
-            steps += parts.steps(scores, y, parts.state.numbers, own[0], on)
-        if coming is not None and coming.works and (learning or self._leads):
-            for name, *call in coming.steps(scores, y, self._race, own[1], on):
-                steps.append((f"coming {name}", *call))
+        competing = self._competing(learning=learning)
+        for (parts, numbers), room in zip(competing, own, strict=False):
+            of = "" if parts is self.parts else "coming "
+            for name, *call in parts.steps(scores, y, numbers, room, on):
+                steps.append((of + name, *call))
         return steps
 
     def regroup(self, places: IntArray, *, at_once: bool = False) -> None:
@@ -353,7 +368,7 @@ def _run(decision: Decision, scores: FloatArray, batch: Batch, on: BoolArray) ->
     """See `Decision.run`."""
     learning = bool(batch.labelled.any())
     decision.make_room(len(batch), len(batch.y_indices), batch.n_labels, learning=learning)
-    own = np.zeros((OWN, *on.shape), dtype=np.bool_)
+    own = [np.zeros_like(on) for _ in range(OWN)]
     for _, kernel, *arguments in decision.steps(scores, batch.y, on, own, learning=learning):
         kernel(*arguments)
 

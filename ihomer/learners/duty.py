@@ -83,9 +83,11 @@ class Duty:
             return
         shares = dict(weights)
         shares[self._base] += shares["path"]
-        self.resting = {name for name in RESTING if shares[name] < RESTS_BELOW}
+        resting = {name for name in RESTING if shares[name] < RESTS_BELOW}
         trial = dict(zip(EXPERTS, self._trial, strict=True))
         forest, path = (trial.pop(name) for name in OUTER)
         best = min(trial.values())
         if forest > FOREST_IN_REACH * best and path > PATH_MUST_GAIN * best:
-            self.resting.add("forest")
+            resting.add("forest")
+        if resting != self.resting:  # or it stays the same object
+            self.resting = resting

@@ -36,7 +36,9 @@ from ihomer.learners.block import (
     WIDTH,
     LabelBlock,
 )
+from ihomer.learners.cluster import Cluster
 from ihomer.learners.decision import OWN, Decision
+from ihomer.learners.experts.forest import Forest
 from ihomer.learners.experts.linear import BASE_STEP, NO_BASE
 from ihomer.learners.experts.network import DenseRows
 from ihomer.learners.experts.path import INDICATOR
@@ -160,6 +162,7 @@ class Single:
         # Decisions, and room for those that compete.
         self._decided: BoolArray = np.zeros((1 + OWN, 1, labels), dtype=np.bool_)
         self._on: BoolArray = self._decided[0]
+        self._own: list[BoolArray] = [*self._decided[1:]]
         self._call.forget_chains()
 
     def predict(
@@ -192,7 +195,8 @@ class Single:
         self._begin(model, labels)
         decision = model.decision
         decision.make_room(1, 0, labels, learning=False)
-        held = self._held(model, labels)
+        cluster = self._trees(model, columns, labels) if growing else None
+        held = self._held(model, labels, cluster, learning=False)
 
         def asked() -> list[Step]:
             return [*self._scale(model), *self._ask(model, labels, self._no_gains)]
@@ -203,16 +207,19 @@ class Single:
                 steps += self._decide(decision, learning=False)
             return steps
 
-        if growing:
+        def told() -> list[Step]:
+            first, then = self._grow(model, cluster)
+            return [*first, *asked(), *then, *mixed()]
+
+        here = not growing or cluster is not None
+        if not (here and self._call.chain(("told", decide, growing), held, told, needed="forest")):
+            # There is something to make for the trees first.
             self._call.chain("asked", held, asked)
-            if not self._trees(model, columns):
-                batch = Batch(self._indptr, indices, values, *self._no_labels())
-                segment = self._segment(model, batch)
-                grove.serving[0].grow(segment, columns, nursery=True)
-                grove.serving[0].correct(segment, nursery=True)
+            batch = Batch(self._indptr, indices, values, *self._no_labels())
+            segment = self._segment(model, batch)
+            grove.serving[0].grow(segment, columns, nursery=True)
+            grove.serving[0].correct(segment, nursery=True)
             self._call.chain(("mixed", decide), held, mixed)
-        else:
-            self._call.chain(("told", decide), held, lambda: [*asked(), *mixed()])
         return Told(self._scores[0], self._on[0] if decide else None, float(self._out[0, 0]))
 
     def learn(
@@ -252,7 +259,9 @@ class Single:
         gains = self._gain(model)
         decision = model.decision
         decision.make_room(1, on_now, labels, learning=True)
-        held = self._held(model, labels)
+        growing = "forest" not in model.resting
+        cluster = self._room_for_trees(model, columns, labels) if growing else None
+        held = self._held(model, labels, cluster, learning=True)
 
         def asked() -> list[Step]:
             return self._ask(model, labels, gains)
@@ -260,9 +269,13 @@ class Single:
         def mixed() -> list[Step]:
             return [*self._mix(block), *self._decide(decision, learning=True)]
 
-        if "forest" in model.resting:
-            self._call.chain("learned", held, lambda: [*asked(), *mixed()])
-        else:
+        def behind() -> list[Step]:
+            return [*asked(), *self._grow(model, cluster)[1], *mixed()]
+
+        def all_of_it() -> list[Step]:
+            return [*self._grow(model, cluster)[0], *behind()]
+
+        if growing and cluster is None:
             segment = self._segment(model, batch)
             for task in grove.grow(segment, columns):
                 task()
@@ -271,6 +284,15 @@ class Single:
                 task()
             self._call.chain("mixed and learned", held, mixed)
             grove.compare(segment)
+        else:
+            all_done = self._call.chain(("learned", growing), held, all_of_it, needed="forest")
+            if cluster is not None and cluster.forest is not None:
+                self._go_on(cluster, cluster.forest, batch, done=int(all_done))
+            if not all_done:
+                held = self._held(model, labels, cluster, learning=True)
+                self._call.chain("behind", held, behind)
+            if cluster is not None:
+                self._let_nodes_go(cluster)
         scores[0], on[0], reserve[0] = self._scores[0], self._on[0], self._out[0, 0]
         return True
 
@@ -313,7 +335,9 @@ class Single:
         if "forest" in model.resting or not model.correcting:
             active[PATH] = False
 
-    def _held(self, model: Model, labels: int) -> tuple[object, ...]:
+    def _held(
+        self, model: Model, labels: int, cluster: Cluster | None, *, learning: bool
+    ) -> tuple[object, ...]:
         """What all steps of an event follow from, beside what is here; see `PreparedCalls`."""
         block, gains, dense, near = model.blocks[0], model.gains, model.dense, model.neighbours
         ridge, net = block.ridge, block.net
@@ -325,7 +349,7 @@ class Single:
             block.trivial,
             block.mixture,
             block.calibration,
-            *model.decision.held,
+            *model.decision.held(learning=learning),
         ]
         for expert in block.linear.values():
             held += (expert.state, expert.reach)
@@ -335,6 +359,12 @@ class Single:
             held += (net.state, dense.state, dense.prototypes)
         if near is not None:
             held.append(near.state)
+        if cluster is not None and cluster.forest is not None:
+            forest, path = cluster.forest, cluster.path
+            held += (cluster.members, cluster.positions(labels), forest.state, forest.options)
+            held += (forest.keys, forest.scratch)
+            if path is not None:
+                held += (path.linear.state, path.linear.reach)
         return tuple(held)
 
     # The calls of an event, in order.
@@ -411,7 +441,7 @@ class Single:
     def _decide(self, decision: Decision, *, learning: bool) -> list[Step]:
         """See `Decision.run`."""
         basis = self._scores if decision.calibrated else self._mixed
-        return decision.steps(basis, self._y, self._on, self._decided[1:], learning=learning)
+        return decision.steps(basis, self._y, self._on, self._own, learning=learning)
 
     # What is no call among others.
 
@@ -447,38 +477,85 @@ class Single:
         """The linear experts that work."""
         return [name for name in model.blocks[0].linear if name not in model.resting]
 
-    def _trees(self, model: Model, columns: int) -> bool:
-        """Let the trees of all labels predict, after `_ask`; False: there is something to make."""
+    # The trees of all labels.
+
+    def _trees(self, model: Model, columns: int, labels: int) -> Cluster | None:
+        """Whose trees predict; None: there is something to make first."""
         cluster = model.grove.serving[0]
         forest, path = cluster.forest, cluster.path
         if forest is None:
-            return True
-        state = forest.state
-        if len(cluster.members) != self._labels or not forest.ready(columns, self._labels):
-            return False
-        correcting = path is not None and model.correcting
-        if path is not None and correcting and not path.ready(forest.nodes, self._labels):
-            return False
-        most = MAX_DEPTH * len(state.trees)
+            return cluster
+        if len(cluster.members) != labels or not forest.ready(columns, labels):
+            return None
+        if path is not None and model.correcting and not path.ready(forest.nodes, labels):
+            return None
+        self._room_for_paths(forest)
+        return cluster if self._may_correct(model, cluster) else None
+
+    def _room_for_trees(self, model: Model, columns: int, labels: int) -> Cluster | None:
+        """Whose trees learn, with room for an event; None: there are others, or none yet."""
+        cluster = model.grove.only
+        if cluster is None or cluster.forest is None:
+            return cluster
+        forest, path = cluster.forest, cluster.path
+        if len(cluster.members) != labels or not forest.planted:
+            return None
+        forest.make_room(columns, labels)
+        if path is not None:
+            path.make_room(forest.nodes, labels)
+        self._room_for_paths(forest)
+        return cluster if self._may_correct(model, cluster) else None
+
+    def _may_correct(self, model: Model, cluster: Cluster) -> bool:
+        """Whether path regressions, if they work, have something to correct."""
+        return cluster.path is None or not model.correcting or self._base(model) >= 0
+
+    def _room_for_paths(self, forest: Forest) -> None:
+        """Make room for the nodes that an event passes."""
+        most = MAX_DEPTH * len(forest.state.trees)
         if most > len(self._nodes):
             self._nodes = np.zeros(most, dtype=np.int32)
             self._passed = np.full(most, INDICATOR, dtype=np.float32)
+            self._call.forget_chains()
+
+    def _base(self, model: Model) -> int:
+        """The expert that path regressions correct; below zero: none."""
+        if model.gains is not None and "ridge" not in model.resting:
+            return RIDGE
+        linear = self._linear(model)
+        return EXPERTS.index(linear[-1]) if linear else -1
+
+    def _grow(self, model: Model, cluster: Cluster | None) -> tuple[list[Step], list[Step]]:
+        """Calls of the trees, which come first, and of the regressions along their paths."""
+        if cluster is None or cluster.forest is None:
+            return [], []
+        forest, path = cluster.forest, cluster.path
         members = (cluster.members, cluster.positions(self._labels))
         events = (self._indptr, self._indices, self._values)
-        how = (forest.keys, forest.scratch, state, forest.options, LOGIT_CLIP, 0)
+        how = (forest.keys, forest.scratch, forest.state, forest.options, LOGIT_CLIP, 0)
         out = (self._at[FOREST], self._paths, self._nodes)
-        if not self._call("forest", forest_rows, *events, *self._y, *members, *how, *out):
-            return False  # no room for what is only counted when it is learned
-        if path is None or not correcting:
-            return True
-        linear = self._linear(model)
-        second = model.gains is not None and "ridge" not in model.resting
-        if not second and not linear:
-            return False
-        base = self._at[RIDGE if second else EXPERTS.index(linear[-1])]
+        first: list[Step] = [("forest", forest_rows, *events, *self._y, *members, *how, *out)]
+        if path is None or not model.correcting:
+            return first, []
         expert = path.linear
         rows = (self._paths, self._nodes, self._passed)
         steps = (expert.step, BASE_STEP, expert.decay, self._at[PATH])
+        base = self._at[self._base(model)]
         own = (*members, expert.reserve, base, expert.state, expert.reach, *steps)
-        self._call("path", linear_rows, *rows, *self._y, *own)
-        return True
+        return first, [("path", linear_rows, *rows, *self._y, *own)]
+
+    def _go_on(self, cluster: Cluster, forest: Forest, batch: Batch, *, done: int) -> None:
+        """Do what the trees' call has left to do, where there was no room or a stride has ended."""
+        members = (cluster.members, cluster.positions(self._labels))
+        forest.go_on(batch, *members, self._at[FOREST], self._paths, self._nodes, done)
+
+    def _let_nodes_go(self, cluster: Cluster) -> None:
+        """After an event: let path regressions forget nodes that are gone."""
+        forest, path = cluster.forest, cluster.path
+        if forest is None:
+            return
+        gone = forest.release()
+        if path is not None:
+            path.make_room(forest.nodes, self._labels)
+            if len(gone):
+                path.forget_nodes(gone)
