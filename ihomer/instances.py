@@ -41,6 +41,7 @@ EventId: TypeAlias = str | int
 Value: TypeAlias = float | int | bool | str | Sequence[str] | None
 
 _REMEMBERED_SHAPES = 64
+_TOUCHED = 64  # batches of one event whose columns are written down together
 _LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -358,7 +359,7 @@ class Encoder:
 
     def take(self) -> Batch:
         """Close the open batch and return it; the next `add` starts another."""
-        self.features.settle()
+        self.features.settle(1 if len(self) > 1 else _TOUCHED)
         if len(self) == 1:
             # Copies, because ids may be those that are remembered of the names.
             indices, values = self._indices[0].copy(), self._values[0].copy()

@@ -248,19 +248,23 @@ _Word = ctypes.c_uint64
 # An array object begins with its header, of two words, and the address of its items. To read it
 # takes a fifth of the time of `__array_interface__`, which makes a dictionary of all that there is.
 _FIELD = object.__basicsize__
-_probes = [np.zeros(3), np.zeros((2, 5), dtype=np.float32)[1:]]
+_probes: list[npt.NDArray[Any]] = [np.zeros(3), np.zeros((2, 5), dtype=np.float32)[1:]]
 if [_Word.from_address(id(each) + _FIELD).value for each in _probes] != [
     each.__array_interface__["data"][0] for each in _probes
 ]:
     _FIELD = 0
 
 
-def _lay(value: Any, words: list[int]) -> Hashable:
+def _named(value: object) -> str:
+    return str(typeof(value))  # type: ignore[no-untyped-call]  # numba's
+
+
+def _lay(value: Any, words: list[int]) -> object:
     """Append what numba makes of an argument, a word for each piece; what kind of thing it is."""
     if isinstance(value, np.ndarray):
         flags = value.flags
         if not (flags.c_contiguous and flags.aligned):
-            raise TypeError(f"an array of type {typeof(value)}")
+            raise TypeError(f"an array of type {_named(value)}")
         # Nobody counts references: the arrays are kept alive here.
         size, step, kind = value.size, value.itemsize, value.dtype
         words += (0, 0, size, step, _address(value))
@@ -277,12 +281,12 @@ def _lay(value: Any, words: list[int]) -> Hashable:
     if isinstance(value, float):  # numpy's own among them
         words.append(int(np.float64(value).view(np.int64)))
         return float
-    raise TypeError(f"an argument of type {typeof(value)}")
+    raise TypeError(f"an argument of type {_named(value)}")
 
 
 # Code lives as long as the process, as kernels do.
 _engines: list[Any] = []
-_known: dict[tuple[Any, Hashable], _Entrance] = {}
+_known: dict[tuple[Any, object], _Entrance] = {}
 
 
 @functools.cache

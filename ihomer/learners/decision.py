@@ -327,8 +327,8 @@ class JointDecision:
 
     def _make_room(self, sets: int, entries: int, labels: int) -> None:
         state = self.state
-        sets += int(state.sizes[0])
-        entries += int(state.sizes[1])
+        held, used, _, _ = state.sizes.tolist()
+        sets, entries = sets + held, entries + used
         if len(state.on) < labels:
             wider = np.zeros(labels + labels // 2)
             wider[: len(state.on)] = state.on

@@ -170,7 +170,7 @@ class PartDecision:
             on = np.zeros(len(places))
             on[: len(old.on)] = old.on
             self.state = old = old._replace(cluster_of=places, on=on)
-        parts, used = (int(size) for size in old.sizes)
+        parts, used = old.sizes.tolist()
         if parts + entries <= len(old.hashes) and used + entries <= len(old.arena):
             return
         new = _empty(2 * (max(parts, used) + entries), old.cluster_of, 0, old.numbers)
