@@ -37,7 +37,7 @@ run: $(VENV)/.installed ## Replay the bundled Yeast stream; predictions go to pr
 test: check test-unit ## Check style, types and floors, then run all tests
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m integration tests/integration
 
-test-unit: $(VENV)/.installed-dev ## Run the tests that need no broker, JDK or browser, on all cores
+test-unit: $(VENV)/.installed-dev ## Run the tests that need no broker, JDK, browser or deaths, on all cores
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not integration"
 
 test-nojit: $(VENV)/.installed-dev ## Run the kernels' tests uncompiled: every line of a kernel is run

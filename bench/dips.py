@@ -1,10 +1,11 @@
 """Whether adapting costs anything while it adapts: a learner beside its twin that does not.
 
 In: generated streams whose concept stays. Out: paired differences of mean subset accuracy and
-micro-F1 over the events after the first at which the two predict differently. Two kinds:
-``partition``: label structure changes and the learner re-partitions, its twin is a copy whose
-partition is frozen where the change begins; ``alternates``: an alternate subtree takes over, its
-twin has none.
+micro-F1 over the events after the first at which the two predict differently. ``partition`` and
+``partition-linear``: label structure changes and the learner re-partitions, its twin is a copy
+whose partition is frozen where the change begins; on text words tell each label by itself, on
+linear the labels of a block depend on one another. ``alternates``: labels become more
+frequent, an alternate subtree takes over, its twin has none.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ BATCH = 256
 STREAMS = {
     "partition": f"{GENERATED}text?events=24500&labels=40&blocks=8&words=5000"
     "&drift=sudden&of=structure&at=3000",
-    "alternates": f"{GENERATED}tree?events=24500",
+    "partition-linear": f"{GENERATED}linear?events=24500&labels=40&blocks=8"
+    "&drift=sudden&of=structure&at=3000",
+    "alternates": f"{GENERATED}tree?events=34500&drift=sudden&of=priors&what=cardinality&at=4000",
 }
 MEASURES = ("subset accuracy", "micro-F1")
 # Two-sided 95% of Student's t, by degrees of freedom; beyond, the normal's.
@@ -120,7 +123,7 @@ def measure(kind: str, stream: str, seed: int) -> Found:
     counts = [Counts(), Counts()]
     start: int | None = None
     for first, batch in zip(cuts, batches, strict=False):
-        if kind == "partition" and first <= split:
+        if kind.startswith("partition") and first <= split:
             if first == split:
                 pair[1] = copy.deepcopy(pair[0])
                 _share(pair[1], encoder)
@@ -133,7 +136,8 @@ def measure(kind: str, stream: str, seed: int) -> Found:
             count.add(batch, predictions.on)
         if start is None:
             scores = [np.nan_to_num(predictions.scores, nan=-1.0) for predictions in found]
-            differ = np.flatnonzero((scores[0] != scores[-1]).any(axis=1))
+            other = (scores[0] != scores[-1]) | (found[0].on != found[-1].on)
+            differ = np.flatnonzero(other.any(axis=1))
             start = None if not len(differ) else first + int(differ[0])
     gains = {}
     for window in WINDOWS:

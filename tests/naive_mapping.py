@@ -64,7 +64,7 @@ def naive(settings: Settings, data: Mapping[str, Any], record: Record, *, late: 
     for name, value in fields:
         _put(settings, name, value, x, wrong)
     known = [(name, value) for name, value in fields if _kind(settings, name) != "ignore"]
-    alone = late and on is not None and all(value in (None, "") for _, value in known)
+    alone = late and on is not None and all(_says_nothing(value) for _, value in known)
     empty = settings.mapping_features != "$" and there and not root
     if not alone and not x and not around and not known and not empty:
         wrong.add("features-absent")
@@ -94,6 +94,12 @@ def naive(settings: Settings, data: Mapping[str, Any], record: Record, *, late: 
         frozenset(off),
         ts,
     )
+
+
+def _says_nothing(value: Any) -> bool:
+    if isinstance(value, list):
+        return value != [] and value.count(None) == len(value)
+    return value in (None, "")
 
 
 def _at(data: Any, record: Record, path: str) -> Any:
@@ -148,6 +154,8 @@ def _put(settings: Settings, name: str, value: Any, x: dict[str, Any], wrong: se
 def _become(settings: Settings, kind: str, name: str, value: Any) -> Any:
     if kind == "ignore":
         return {}
+    if kind == "numeric" and isinstance(value, list):
+        return _numbers(name, value)
     if kind == "numeric":
         number = _number(value)
         return REFUSED if number is REFUSED else {name: number}
@@ -182,7 +190,15 @@ def _become(settings: Settings, kind: str, name: str, value: Any) -> Any:
         return {name: value} if value else {}
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return {name: value} if value else {}
+    if isinstance(value, list) and not any(isinstance(item, str) for item in value):
+        return _numbers(name, value)
     return _circles(settings, name, value) if isinstance(value, date) else REFUSED
+
+
+def _numbers(name: str, values: list[Any]) -> Any:
+    found = {f"{name}.{place}": _number(values[place]) for place in range(len(values))}
+    too_many = len(values) > 8192
+    return REFUSED if too_many or any(each is REFUSED for each in found.values()) else found
 
 
 def _number(value: Any) -> Any:
@@ -218,10 +234,8 @@ def _words(settings: Settings, name: str, text: str) -> dict[str, float]:
         words += [f"{words[i]} {words[i + 1]}" for i in range(len(words) - 1)]
     counts: dict[str, int] = {}
     for word in words:
-        key = settings.mapping_text_seed.to_bytes(8, "little")
-        digest = hashlib.blake2b(word.encode(), digest_size=8, key=key).digest()
-        bucket = int.from_bytes(digest, "little") % 2**settings.mapping_text_bits
-        counts[f"{name}#{bucket}"] = counts.get(f"{name}#{bucket}", 0) + 1
+        bucket = naive_bucket(settings, name, word)
+        counts[bucket] = counts.get(bucket, 0) + 1
     logs = {bucket: round(math.log(1 + n), 9) for bucket, n in counts.items()}
     norm = math.sqrt(sum(weight**2 for weight in logs.values()))
     return {
@@ -235,11 +249,19 @@ def _words(settings: Settings, name: str, text: str) -> dict[str, float]:
     }
 
 
+def naive_bucket(settings: Settings, name: str, word: str) -> str:
+    """The feature that a word of a field is."""
+    key = settings.mapping_text_seed.to_bytes(8, "little")
+    digest = hashlib.blake2b(word.encode(), digest_size=8, key=key).digest()
+    return f"{name}#{int.from_bytes(digest, 'little') % 2**settings.mapping_text_bits}"
+
+
 def _when(settings: Settings, value: Any) -> datetime | None:
     """The time in UTC, to the millisecond; None: it is none."""
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     try:
         if isinstance(value, str):
+            value = value.strip()
             if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9].*)?", value):
                 when = datetime.fromisoformat(value)
                 return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
@@ -300,6 +322,8 @@ def _labels(
         value = _at(data, record, path)
         name = path.rpartition(".")[2]
         if value is NOTHING or value is None or (value == "" and not _splits(settings)):
+            continue
+        if isinstance(value, str) and value and value == settings.mapping_labels_unknown:
             continue
         said = True
         states: dict[Any, Any] = {}

@@ -286,6 +286,8 @@ class Reader:
         printed = io.StringIO()
         # So many empty lines before it that a traceback names the line of the page.
         code = compile("\n" * block.line + text, block.page, "exec")
+        if "file" in block.marks:
+            self._names["__file__"] = str(self.folder / block.marks["file"])
         with contextlib.redirect_stdout(printed):
             exec(code, self._names)  # noqa: S102 - it is our own page
         return self._there(printed.getvalue())

@@ -18,6 +18,7 @@ BINDING = {
     "mapping_labels",
     "mapping_labels_as",
     "mapping_labels_separator",
+    "mapping_labels_unknown",
     "mapping_time",
     "mapping_time_unit",
     "mapping_features",

@@ -245,8 +245,6 @@ def test_an_interrupt_leaves_what_can_be_resumed(server: Server) -> None:
         archive.writestr("Tiny.arff", noise + ARFF)
     body = buffer.getvalue()
     code = SITE.format(url=server.plan("/e.zip", slow(body, 40, 20.0), whole(body)))
-    # A shell's job in the background ignores the signal, and so would everything that it starts.
-    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{code}"
     command = [sys.executable, "-c", code, "data", "fetch", "emotions", "--data-dir", "d"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     part = Path("d/emotions.download.part")

@@ -9,10 +9,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ihomer import IHomer
+from ihomer.connectors.base import Record
 from ihomer.errors import EXIT_INPUT, EXIT_USAGE
 from ihomer.stream.checkpoints import CheckpointStore, Mark, configuration_of
 from ihomer.stream.cli import app
-from ihomer.stream.settings import Settings
+from ihomer.stream.mapping.decoder import MappedDecoder, decoder_of
+from ihomer.stream.settings import Settings, load_settings
 
 EVENT = '{"id": 1, "x": {"ball": 1}, "y": ["sport"]}'
 
@@ -110,6 +112,39 @@ def test_events_of_a_mapping_are_read_as_the_daemon_reads_them() -> None:
     result = _run("m", "--event", '{"tags": ["x"], "game": {"ball": 1}}')
     assert result.exit_code == 0, result.output
     assert result.stdout == str(model.explain_one({"game.ball": 1})) + "\n"
+
+
+def test_buckets_of_text_are_called_by_the_words_of_the_event() -> None:
+    config = (
+        '[mapping]\nlabels = "$.tags"\ntext_bits = 4\ntext_bigrams = true\n'
+        '[mapping.fields]\n"mail.body" = "text"\n'
+    )
+    Path("ihomer.toml").write_text(config)
+    decoder = decoder_of(load_settings(None, {}).settings)
+    assert isinstance(decoder, MappedDecoder)
+    model = IHomer()
+    for text, tag in [("please refund the money", "money"), ("my phone is broken", "repair")] * 60:
+        body = orjson.dumps({"mail": {"body": text}, "tags": [tag]})
+        model.learn_one(decoder.decode(Record(body, "t", 0, 0)).x, {tag})
+    model.save("m")
+    event = '{"mail": {"body": "A refund, please: not the REFUND of <my phone>"}, "n": 3}'
+    called = decoder.called(Record(event.encode(), "t", 0, 0))
+    assert sum(said.count('"refund"') for said in called.values()) == 1
+    assert sum(said.count('"my phone"') for said in called.values()) == 1
+    assert any(said.count('", "') for said in called.values())  # 16 buckets are shared by words
+    (found,) = orjson.loads(_run("m", "--event", event, "--label", "money", "--json").stdout)
+    shares = [*found["features"], *(each for e in found["experts"] for each in e["features"])]
+    assert any(each["called"] for each in shares)
+    for each in shares:
+        assert each["called"] == called.get(each["feature"], "")
+        # What the event has not is known by its number only.
+        assert bool(each["called"]) == (each["value"] != 0.0)
+    shown = _run("m", "--event", event, "--label", "money").stdout
+    best = found["features"][0]
+    assert f"\n{best['called'] or best['feature']}  " in shown
+    x = decoder.decode(Record(event.encode(), "t", 0, 0)).x
+    assert str(model.explain_one(x, "money", called=called)) + "\n" == shown
+    assert "mail.body: " not in str(model.explain_one(x, "money"))
 
 
 def test_mistakes_are_one_line(model: IHomer) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from ihomer.connectors import memory
 from ihomer.connectors.base import Record
@@ -192,3 +193,48 @@ def test_yeast_in_binary_gives_the_figures_of_yeast(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
     assert result.exit_code == EXIT_USAGE
     assert "--allow-code" in result.output
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_configuration_is_inferred_from_what_the_function_makes() -> None:
+    bodies = list(yeast_bodies(30))
+    values = [
+        binary_events.encode(str(number), body["x"], body["y"])
+        for number, body in enumerate(bodies)
+    ]
+    values.insert(7, b"\0\0\0\0\x01damaged")
+    memory.create("inferred", values)
+    common = ["config", "infer", "memory:inferred"]
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments))
+
+    try:
+        result = run(*common, "--decoder", HOOK)
+        assert result.exit_code == EXIT_USAGE
+        assert "no permission to run it, accepted: with --allow-code" in result.output
+        assert not Path("ihomer.toml").exists()
+        result = run(*common, "--decoder", HOOK, "--allow-code")
+        assert result.exit_code == 0, result.output
+        assert "Of the 31 events 30 are read by it, 1 refused" in result.output
+        assert "--try 100 --allow-code" in result.output
+        text = Path("ihomer.toml").read_text(encoding="utf-8")
+        assert tomllib.loads(text) == {"source": ["memory:inferred"], "decoder": HOOK}
+        assert "#allow_code = true" in text
+        assert "Refused, decoder: memory:inferred" in " ".join(text.split("\n# "))
+        # What was written runs as it says, and is a configuration for the next one.
+        assert run("config", "check").exit_code == EXIT_USAGE
+        result = run("config", "check", "--allow-code", "--try", "40")
+        assert "30 events" in result.output
+        assert "refused 1, decoder" in result.output
+        result = run(*common, "--config", "ihomer.toml", "--allow-code", "--output", "-")
+        assert tomllib.loads(result.stdout)["decoder"] == HOOK
+    finally:
+        memory.remove("inferred")
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_topic_of_no_json_is_not_looked_at_without_a_function() -> None:
+    result = CliRunner().invoke(app, ["config", "infer", "kafka://h:1/t?format=avro"])
+    assert result.exit_code == EXIT_USAGE
+    assert "found format=avro" in result.output

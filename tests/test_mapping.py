@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,11 @@ from ihomer.instances import Encoder, Event, LabelEvent, Row
 from ihomer.stream.decode import KINDS, Decoder
 from ihomer.stream.mapping.decoder import MappedDecoder, decoder_of
 from ihomer.stream.mapping.fields import MAX_DEPTH
-from ihomer.stream.mapping.text import TextOptions, WordMemory, Words
+from ihomer.stream.mapping.text import TextOptions, WordMemory, Words, tokens
 from ihomer.stream.mapping.trial import members
 from ihomer.stream.settings import Settings
 from tests.mutations import MAX_EVENT_BYTES, MUTATIONS, mutated
-from tests.naive_mapping import Mapped, Refused, naive
+from tests.naive_mapping import Mapped, Refused, naive, naive_bucket
 
 _NAMES = ["id", "a", "b", "tags", "at", "c.d", "body", ""]
 _TEXTS = st.sampled_from(
@@ -47,7 +48,12 @@ _SCALARS = st.one_of(
     _TEXTS,
 )
 _VALUES = st.recursive(
-    st.one_of(_SCALARS, st.lists(_TEXTS, max_size=3), st.lists(_SCALARS, max_size=3)),
+    st.one_of(
+        _SCALARS,
+        st.lists(_TEXTS, max_size=3),
+        st.lists(_SCALARS, max_size=3),
+        st.lists(st.floats(-1e6, 1e6, width=32) | st.none(), max_size=3),
+    ),
     lambda inner: st.dictionaries(st.sampled_from(_NAMES), inner, max_size=4),
     max_leaves=6,
 )
@@ -67,6 +73,7 @@ def settings_of(draw: st.DrawFn) -> Settings:
         mapping_labels=labels,
         mapping_labels_as=draw(st.sampled_from(["names", "columns"])),
         mapping_labels_separator=draw(st.sampled_from(["", ","])),
+        mapping_labels_unknown=draw(st.sampled_from(["", "-", "N/A"])),
         mapping_time=draw(st.sampled_from([None, "$.at", "$timestamp"])),
         mapping_time_unit=draw(st.sampled_from(["auto", "s", "ms"])),
         mapping_features=draw(st.sampled_from(["$", "$", "$.a"])),
@@ -163,8 +170,16 @@ def test_it_is_its_slow_twin_whatever_came_before(
 
 
 _NUMBERS = st.dictionaries(
-    st.sampled_from(["u", "v", "w", "z"]),
-    st.one_of(st.integers(-9, 9), st.floats(-1, 1), st.none(), st.booleans(), _TEXTS),
+    st.sampled_from(["u", "v", "v.0", "w", "z"]),
+    st.one_of(
+        st.integers(-9, 9),
+        st.floats(-1, 1),
+        st.none(),
+        st.booleans(),
+        _TEXTS,
+        st.lists(st.floats(-1, 1) | st.none(), max_size=2),
+        st.lists(st.just("1.5"), max_size=2),
+    ),
     min_size=1,
 )
 
@@ -174,6 +189,8 @@ _NUMBERS = st.dictionaries(
     kind=st.sampled_from(["numeric", "auto"]),
 )
 @example(stream=[{"n": {"u": 1}, "m": {}, "k": "k"}] * 2, kind="numeric")
+@example(stream=[{"n": {"v": [1.5, 2], "v.0": 3}, "m": {}, "k": "k"}] * 2, kind="auto")
+@example(stream=[{"n": {"v": [1, 2]}, "m": {}}, {"n": {"v": [1]}, "m": {}}] * 2, kind="auto")
 @example(stream=[{"n": {"u": "1"}, "m": {}, "k": ""}, {"n": {"u": "1_0"}, "m": {}}], kind="numeric")
 def test_shapes_of_numbers_are_remembered_and_change_nothing(
     stream: list[dict[str, Any]], kind: Any
@@ -205,6 +222,43 @@ def test_numbers_come_as_rows_from_the_second_on() -> None:
     missing = decoder.decode(_record(value.replace(b"2.5", b"null"))).x
     assert isinstance(missing, Row)
     assert math.isnan(missing.values[-1])
+
+
+def test_lists_of_numbers_come_as_rows_whatever_stands_beside_them() -> None:
+    """An embedding of 768 is packed as other numbers are."""
+    decoder = decoder_of(Settings(mapping_id="$.id", mapping_default="numeric"))
+    wanted = np.linspace(-1.0, 1.0, 768)
+    body = {"id": 1, "a": 3, "doc": {"vec": wanted.tolist(), "pages": 2}}
+    decoder.decode(_record(orjson.dumps(body)))
+    x = decoder.decode(_record(orjson.dumps(body))).x
+    assert isinstance(x, Row)
+    found = members(x)
+    assert [found[f"doc.vec.{place}"] for place in range(768)] == wanted.tolist()
+    assert (found["a"], found["doc.pages"], len(found)) == (3, 2, 770)
+    body["doc"]["vec"] = [0.5, None]  # type: ignore[index]  # it is an object
+    shorter = members(decoder.decode(_record(orjson.dumps(body))).x)
+    assert (shorter["doc.vec.0"], shorter["doc.vec.1"], len(shorter)) == (0.5, None, 4)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_list_of_nothing_but_null_is_no_value(late: bool) -> None:
+    """Remembered or not: labels alone, where labels may come late."""
+    decoder = decoder_of(Settings(mapping_id="$.id", mapping_labels=["$.y"]))
+    record = _record(b'{"id": 1, "y": ["l"], "vec": [null, null], "a": null}')
+    for _ in range(2):
+        found = decoder.decode_any(record) if late else decoder.decode(record)
+        assert isinstance(found, LabelEvent if late else Event)
+        decoder.decode(_record(b'{"id": 1, "y": ["l"], "vec": [1, 2], "a": 1}'))
+
+
+def test_a_number_of_a_list_that_is_not_finite_is_refused() -> None:
+    """JSON has none; a table may."""
+    decoder, encoder = decoder_of(Settings(mapping_default="numeric")), Encoder()
+    for _ in range(2):  # as a dictionary, and as a row
+        event = decoder.decode(_record({"vec": [1.0, math.inf], "a": 1}))
+        with pytest.raises(MalformedEventError, match=r"^x\.vec\.1: found inf") as caught:
+            encoder.add(event)
+        assert caught.value.kind == "feature-value"
 
 
 _JSON = st.recursive(
@@ -288,7 +342,37 @@ def test_objects_in_objects_have_an_end() -> None:
             "field-value",
             "a: found 'red', accepted: a",
         ),
-        ({"mapping_default": "numeric"}, {"a": [1]}, "field-value", "a: found an array of 1"),
+        (
+            {"mapping_default": "numeric"},
+            {"a": [1, None, "red"]},
+            "field-value",
+            "a: found 'red' as item 2 of a list, accepted: numbers only (kind numeric)",
+        ),
+        (
+            {"mapping_default": "numeric"},
+            {"a": [[1]]},
+            "field-value",
+            "an array of 1 as item 0",
+        ),
+        (
+            {"mapping_default": "numeric"},
+            {"a": [0.5] * 8193},
+            "field-value",
+            "a: found a list of 8,193, accepted: at most 8,192 numbers (kind numeric)",
+        ),
+        ({"mapping_labels": "$.y"}, {"a": [0] * 8193}, "field-value", "at most 8,192 numbers"),
+        (
+            {"mapping_labels": "$.y"},
+            {"a": [1, "b"]},
+            "field-value",
+            "a list with 'b' as item 1",
+        ),
+        (
+            {"mapping_labels": "$.y"},
+            {"a": ["b", 1]},
+            "field-value",
+            "a list with 1 as item 1",
+        ),
         ({"mapping_default": "nominal"}, {"a": ["b"]}, "field-value", "(kind nominal)"),
         ({"mapping_default": "text"}, {"a": {"b": 3}}, "field-value", "a.b: found 3, accepted: te"),
         ({"mapping_default": "set"}, {"a": ["b", None]}, "field-value", "a list with null"),
@@ -452,6 +536,38 @@ def test_the_same_word_is_the_same_feature_in_every_process() -> None:
     }
     assert len(found) == 1
     assert "t#" in found.pop()
+
+
+@given(
+    settings=settings_of(),
+    body=_TEXTS | st.lists(_TEXTS, max_size=3) | st.none(),
+    subject=st.sampled_from([b"one two", b"", None]),
+)
+def test_buckets_are_called_by_the_words_that_fall_in_them(
+    settings: Settings, body: Any, subject: bytes | None
+) -> None:
+    fields: dict[str, Any] = {"a.body": "text", "$header.s": "text"}
+    settings = settings.model_copy(
+        update={"mapping_fields": fields, "mapping_features": "$", "mapping_labels": []}
+    )
+    decoder = MappedDecoder(settings)
+    data = {"a": {"body": body, "b": "no text"}, "at": "2024-05-01"}
+    headers = () if subject is None else (("s", subject),)
+    found = decoder.called(_record(orjson.dumps(data), headers=headers))
+    texts = {"a.body": "\n".join(body) if isinstance(body, list) else body or ""}
+    texts["$header.s"] = (subject or b"").decode()
+    wanted: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        words = tokens(text, lower=settings.mapping_text_lower)
+        pairs = [f"{a} {b}" for a, b in pairwise(words)] if settings.mapping_text_bigrams else []
+        for said in dict.fromkeys([*words, *pairs]):
+            bucket = naive_bucket(settings, name, said)
+            wanted.setdefault(bucket, []).append(f'"{said}"')
+        for bucket in [each for each in wanted if each.startswith(f"{name}#")]:
+            more = len(wanted[bucket]) - 5
+            shown = f"{name}: " + ", ".join(wanted[bucket][:5])
+            assert found.pop(bucket) == shown + (f" and {more} more" if more > 0 else "")
+    assert found == {}
 
 
 def test_words_that_are_forgotten_come_again_as_they_were() -> None:

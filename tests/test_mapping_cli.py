@@ -143,7 +143,7 @@ def test_check_shows_what_events_become() -> None:
         ),
         (
             "refused 1, field-value: t.jsonl, line 8: site.load: found 'heavy', accepted: a number,"
-            " a boolean, numeric text or null (kind numeric)"
+            " a boolean, numeric text, null or a list of those (kind numeric)"
         ),
     ]
     shown = json.loads(_run("config", "check", "--try", "3", "--json").stdout)
@@ -244,7 +244,12 @@ def test_real_text_in_a_foreign_shape() -> None:
         (["true", "false"], "numeric", "true or false, as text"),
         (["2024-01-01", "2024-01-02 10:00"], "time", "times such as '2024-01-01'"),
         ([["a"], ["b", "a"]], "set", "2 different"),
-        ([[1.5, 2]], "ignore", "something else than texts"),
+        ([[1.5, 2], [0, None]], "numeric", "lists of 2 numbers each: numbers from 0 to 2"),
+        ([[1.5], [0.5, 2], []], "numeric", "lists of 1 to 2 numbers, such as [1.5]; ignore it if"),
+        ([[3, 7], [7], [7, 8, 9]], "set", "lists of 1 to 3 numbers, such as [3, 7]; numeric if"),
+        ([[0.5] * 9000] * 2, "ignore", "lists of 9,000 numbers; 8,192 are features at most"),
+        ([[1.5, "a"]], "ignore", "neither texts nor numbers alone"),
+        ([[[1.5]]], "ignore", "neither texts nor numbers alone"),
         ([{}, 3], "ignore", "several types"),
         (["a", 3] * 5, "nominal", "several types (int, str)"),
         (["rock|jazz", "jazz", "rock|pop", "pop"] * 9, "set", "text with '|'"),
@@ -295,6 +300,57 @@ def test_whatever_was_seen_what_is_written_is_a_configuration(
     assert settings.mapping_labels == guess.labels
     trial = try_records(settings, records, topic=False)
     assert len(trial.found) + trial.n_refused == len(records)
+
+
+def test_an_embedding_is_inferred_and_learned() -> None:
+    bodies: list[dict[str, Any]] = [
+        {
+            "id": f"d{i}",
+            "doc": {"vec": [((i % 2) - 0.5) * (place % 3) + i / 977 for place in range(48)]},
+            "tags": ["odd" if i % 2 else "even"],
+        }
+        for i in range(200)
+    ]
+    _write("vectors.jsonl", bodies)
+    told = _run("config", "infer", "vectors.jsonl").stdout
+    assert "Of the 200 events 200 are read by it, 0 refused" in told
+    text = Path("ihomer.toml").read_text(encoding="utf-8")
+    assert "# lists of 48 numbers each: numbers from -1 to" in text
+    mapping = tomllib.loads(text)["mapping"]
+    assert (mapping["labels"], mapping["fields"]) == ("$.tags", {"doc.vec": "numeric"})
+    (event,) = json.loads(_run("config", "check", "--try", "1", "--json").stdout)["events"]
+    assert event["features"] == {
+        f"doc.vec.{place}": number for place, number in enumerate(bodies[0]["doc"]["vec"])
+    }
+    assert figures("vectors.jsonl", "--quiet")["measures"]["micro_f1"] > 0.9
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_a_cell_tells_no_label_from_one_that_nobody_knows(columns: bool) -> None:
+    """Written as CSV, inferred and read: unlabelled stays unlabelled, none on stays none on."""
+    events = [
+        {"id": f"e{i}", "x": {"a": i % 3}, "y": [["p"], ["p", "q"], [], None][i % 4]}
+        for i in range(40)
+    ]
+    _write("own.jsonl", events)
+    _run("data", "write", "own.jsonl", "e.csv", "--quiet")
+    text = Path("e.csv").read_text(encoding="utf-8")
+    assert text.splitlines()[3:5] == ["e2,2.0,", "e3,0.0,?"]
+    if columns:
+        cells = {"p": "yes,no", "p|q": "yes,yes", "": "no,no", "?": "?,?"}
+        head, *rows = text.splitlines()
+        text = "\n".join([head.replace("labels", "is_p,is_q"), *(
+            f"{row.rpartition(',')[0]},{cells[row.rpartition(',')[2]]}" for row in rows
+        )])  # fmt: skip
+        Path("e.csv").write_text(text + "\n", encoding="utf-8")
+    _run("config", "infer", "e.csv")
+    mapping = tomllib.loads(Path("ihomer.toml").read_text(encoding="utf-8"))["mapping"]
+    assert mapping["labels_unknown"] == "?"
+    found = json.loads(_run("config", "check", "--try", "40", "--json").stdout)
+    assert (found["accepted"], found["unlabelled"]) == (40, 10)
+    for event, each in zip(events, found["events"], strict=True):
+        wanted = event["y"]
+        assert each["on"] == ([f"is_{y}" for y in wanted] if columns and wanted else wanted)
 
 
 def test_fields_of_many_names_are_named_together() -> None:

@@ -72,6 +72,7 @@ def test_defaults() -> None:
         "mapping_labels": [],
         "mapping_labels_as": "names",
         "mapping_labels_separator": "",
+        "mapping_labels_unknown": "",
         "mapping_time": None,
         "mapping_time_unit": "auto",
         "mapping_features": "$",

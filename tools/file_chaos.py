@@ -34,7 +34,7 @@ POINTS = (
 )
 """Those that are passed from files to files; the first kill of a life reaches no recovery."""
 TWIN = "twin"
-_LIFE_KILLS = 10  # so many deaths before one process may come to the end
+LIFE_KILLS = 10  # so many deaths before one process may come to the end
 _RECOVERING = ("during-recovery", "before-cut", "mid-cut")
 _DEAD = -int(signal.SIGKILL)
 
@@ -91,7 +91,7 @@ def chaos(rig: FileRig, kills: int, per_point: int, seed: int) -> Outcome:
     chance.shuffle(wanted)
     while wanted:
         name = f"life-{outcome.lives}"
-        for number in range(_LIFE_KILLS):
+        for number in range(LIFE_KILLS):
             # A recovery has something to do only behind a death.
             fit = [each for each in wanted if number or each not in _RECOVERING]
             if not fit:

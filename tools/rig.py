@@ -7,6 +7,7 @@ what they leave behind. It is here so that tests and chaos set up the same thing
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import signal
@@ -281,7 +282,7 @@ class Rig:
     def settings(self) -> Settings:
         """The configuration as a daemon reads it, for twins."""
         keys: dict[str, Any] = {
-            name.removeprefix("IHOMER_").lower(): int(value) if value.isdigit() else value
+            name.removeprefix("IHOMER_").lower(): _value(value)
             for name, value in self.variables.items()
         }
         keys |= {
@@ -313,3 +314,10 @@ class Rig:
         for daemon in self.daemons:
             if daemon.running:
                 daemon.kill()
+
+
+def _value(text: str) -> Any:
+    """What the text of a variable stands for; tables are JSON."""
+    if text.isdigit():
+        return int(text)
+    return json.loads(text) if text.startswith("{") else text

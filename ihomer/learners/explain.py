@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -60,10 +60,11 @@ Shares = dict[int, float]  # contributions by feature column
 
 
 class Names(NamedTuple):
-    """What columns and labels are called."""
+    """Names of columns and labels, and what some features are called beside their names."""
 
     column: Callable[[int], str]
     label: Callable[[int], str]
+    called: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -136,7 +137,9 @@ def explain(
 
     def feature(column: int, share: float) -> FeatureShare:
         value = held.get(column, 0.0)
-        return FeatureShare(names.column(column), None if math.isnan(value) else value, share)
+        name = names.column(column)
+        shown = None if math.isnan(value) else value
+        return FeatureShare(name, shown, share, names.called.get(name, ""))
 
     total: Shares = {}
     experts = []
@@ -334,11 +337,13 @@ def _routes(cluster: Cluster, batch: Batch, names: Names) -> Iterable[tuple[list
             left, right = int(link[node, LEFT]), int(link[node, RIGHT])
             value = held.get(column, 0.0)
             name = names.column(column)
+            called = names.called.get(name, "")
             if math.isnan(value):
-                steps.append(Step(name, "missing", threshold))
+                steps.append(Step(name, "missing", threshold, called))
                 node = left if number[left, VISITS] >= number[right, VISITS] else right
             else:
-                steps.append(Step(name, "<=" if value <= threshold else ">", threshold))
+                relation: Literal["<=", ">"] = "<=" if value <= threshold else ">"
+                steps.append(Step(name, relation, threshold, called))
                 node = left if value <= threshold else right
             passed.append(node)
         yield passed, steps

@@ -8,7 +8,7 @@ what is left. Labels that are no candidates have no probability of their own, an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -34,6 +34,7 @@ def explain(
     score: float | None,
     k: int,
     column_name: Callable[[int], str],
+    called: Mapping[str, str],
 ) -> Explanation:
     """Explain a candidate's probability; decision and name are the caller's.
 
@@ -51,8 +52,8 @@ def explain(
         What was predicted; None: it is no candidate.
     k
         How many features.
-    column_name
-        Of columns.
+    column_name, called
+        Of columns; what some features are called beside their names.
     """
     if score is None:
         note = "it is no candidate: no feature of the event and no neighbour knows it"
@@ -78,7 +79,8 @@ def explain(
     def feature(j: int, factor: float) -> FeatureShare:
         value = held.get(j, 0.0)
         shown = None if math.isnan(value) else value
-        return FeatureShare(column_name(j), shown, factor * shares[j])
+        name = column_name(j)
+        return FeatureShare(name, shown, factor * shares[j], called.get(name, ""))
 
     rest = sum(shares.values()) - sum(shares[j] for j in best)
     experts = (

@@ -28,11 +28,14 @@ class FeatureShare:
         What the event has there: 0 where it is absent, None where it is missing.
     contribution
         In logits; above 0 it speaks for the label.
+    called
+        What stands behind the name, if who asked has said so: words of a text, for one.
     """
 
     feature: str
     value: float | None
     contribution: float
+    called: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +85,19 @@ class Step:
     """A condition on a tree's path, as it holds: ``feature relation threshold``.
 
     `relation` is ``"<="``, ``">"``, or ``"missing"``: then the way of most events is taken.
+    `called` is that of `FeatureShare`.
     """
 
     feature: str
     relation: Literal["<=", ">", "missing"]
     threshold: float
+    called: str = ""
 
     def __str__(self) -> str:
+        name = self.called or self.feature
         if self.relation == "missing":
-            return f"{self.feature} is missing"
-        return f"{self.feature} {self.relation} {self.threshold:.4g}"
+            return f"{name} is missing"
+        return f"{name} {self.relation} {self.threshold:.4g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +290,12 @@ def _explained(found: Explanation) -> list[str]:
             if getattr(found, name):
                 lines.append(f"{name:<31}{getattr(found, name):>+9.3f}")
     if found.features:
-        wide = max(7, *(len(each.feature) for each in found.features))
+        wide = max(7, *(len(each.called or each.feature) for each in found.features))
         lines += ["", f"{'feature':<{wide}}{'value':>12}{'adds':>9}"]
         for share in found.features:
             value = "missing" if share.value is None else f"{share.value:.4g}"
-            lines.append(f"{share.feature:<{wide}}{value:>12}{share.contribution:>+9.3f}")
+            name = share.called or share.feature
+            lines.append(f"{name:<{wide}}{value:>12}{share.contribution:>+9.3f}")
     if found.trees:
         lines += ["", "trees" if found.trees_speak else "trees (they rest and add nothing)"]
         for path in found.trees:

@@ -6,6 +6,7 @@ In: a learner in either representation, its vocabularies, an event. Out: `Explan
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -29,6 +30,7 @@ def explain_one(
     x: Features,
     label: str | None,
     k: int,
+    called: Mapping[str, str],
 ) -> Explanation:
     """See `IHomer.explain_one`."""
     batch, columns = encoder.lookup(x), encoder.features.columns
@@ -55,12 +57,12 @@ def explain_one(
         said = answer.predictions
         candidate = isinstance(said, SparsePredictions) and at in said.labels
         found = explain_postings.explain(
-            learner.lists, batch, columns, at, score if candidate else None, k, column
+            learner.lists, batch, columns, at, score if candidate else None, k, column, called
         )
         if not candidate:
             found = replace(found, score=score)
         return replace(found, label=label, on=bool(at >= 0 and decided[at]))
-    named = explain.Names(column, encoder.labels.name)
+    named = explain.Names(column, encoder.labels.name, called)
     # The answer was the latest thing that the model has said, so its blocks still hold it.
     found = explain.explain(engine.model, batch, at, score, k, named)
     cluster = _cluster(engine, encoder, at, vacant)

@@ -350,7 +350,13 @@ class IHomer(base.MultiLabelClassifier):
 
     # Why it says what it says.
 
-    def explain_one(self, x: Features, label: str | None = None, k: int = 5) -> Explanation:
+    def explain_one(
+        self,
+        x: Features,
+        label: str | None = None,
+        k: int = 5,
+        called: Mapping[str, str] | None = None,
+    ) -> Explanation:
         """Which experts and features speak for a label, where its trees lead, who is near.
 
         Parameters
@@ -361,6 +367,9 @@ class IHomer(base.MultiLabelClassifier):
             Which; None: the most probable one.
         k
             How many features and neighbours, at least 1.
+        called
+            What features of this event are called beside their names: the words of its text that
+            a bucket stands for.
 
         Returns
         -------
@@ -388,7 +397,9 @@ class IHomer(base.MultiLabelClassifier):
         if k < 1:
             raise UsageError(f"k: found {k}, accepted: 1 or more")
         with self._lock:
-            return explain_one(self._learner, self._engine, self._encoder, x, label, k)
+            return explain_one(
+                self._learner, self._engine, self._encoder, x, label, k, called or {}
+            )
 
     def describe(self, k: int = 5, labels: int = 50) -> Description:
         """What each cluster is about: its labels, how often they are on, which features speak.

@@ -9,7 +9,7 @@ run only where somebody has said so.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import orjson
@@ -106,6 +106,38 @@ def with_hook(settings: Settings, decoder: Decoder) -> Decoder:
     return decoder if hook is None else HookedDecoder(hook, decoder, settings.max_event_bytes)
 
 
+def objects_of(settings: Settings, records: Iterable[Record]) -> Iterator[Record]:
+    """Records whose values are what the function makes of them, if the settings name one.
+
+    Parameters
+    ----------
+    settings
+        With a decoder or without.
+    records
+        As sources give them.
+
+    Yields
+    ------
+    Record
+        With JSON, or with nothing as its value if the function refuses it.
+
+    Raises
+    ------
+    UsageError
+        As `load_hook`.
+    """
+    hook = load_hook(settings.decoder, allowed=settings.allow_code)
+    if hook is None:
+        yield from records
+        return
+    decoder = HookedDecoder(hook, Decoder(), settings.max_event_bytes)
+    for record in records:
+        try:
+            yield decoder.as_json(record)
+        except MalformedEventError:
+            yield record._replace(value=None)
+
+
 def check_decoder(settings: Settings) -> None:
     """Find out before any work is done that nobody could read what comes.
 
@@ -155,13 +187,20 @@ class HookedDecoder(Decoder):
 
     def decode(self, record: Record) -> Event:
         """See `Decoder.decode`."""
-        return self._decoder.decode(self._as_json(record))
+        return self._decoder.decode(self.as_json(record))
 
     def decode_any(self, record: Record) -> Event | LabelEvent:
         """See `Decoder.decode_any`."""
-        return self._decoder.decode_any(self._as_json(record))
+        return self._decoder.decode_any(self.as_json(record))
 
-    def _as_json(self, record: Record) -> Record:
+    def as_json(self, record: Record) -> Record:
+        """The record with what the function returns, as JSON; what is no bytes as it is.
+
+        Raises
+        ------
+        MalformedEventError
+            It is too large, the function fails, or returns what is no dictionary of JSON values.
+        """
         value = record.value
         if not isinstance(value, bytes) or record.fault is not None:
             return record  # the decoder says what is wrong with it, if anything is

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ihomer.errors import EXIT_INPUT, IhomerError, InputError, UsageError
-from ihomer.stream.cli.config import ConfigOption
+from ihomer.stream.cli.options import ConfigOption
 from ihomer.stream.cli.printing import print_json
 from ihomer.stream.settings import Settings, load_settings
 

@@ -20,6 +20,7 @@ import typer
 from ihomer.errors import UsageError
 from ihomer.stream.address import check_address, read_token
 from ihomer.stream.cli.mapping import infer, try_events
+from ihomer.stream.cli.options import AllowCodeOption, ConfigOption
 from ihomer.stream.settings import (
     DEFAULT_FILE,
     LoadedSettings,
@@ -42,15 +43,6 @@ config_app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="PATH",
-        help=f"Configuration file; else $IHOMER_CONFIG, else ./{DEFAULT_FILE} if it exists.",
-    ),
-]
 
 
 def template() -> str:
@@ -117,6 +109,7 @@ def check(
     as_json: Annotated[
         bool, typer.Option("--json", help="Of --try: one JSON object, with every event in full.")
     ] = False,
+    allow_code: AllowCodeOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Say what is wrong with the configuration, or ok.
@@ -127,7 +120,7 @@ def check(
     if try_count is None and (source or as_json):
         given = "SOURCE" if source else "--json"
         raise UsageError(f"{given}: found without --try, accepted: with --try N")
-    loaded = load_settings(config, {})
+    loaded = load_settings(config, {"allow_code": allow_code})
     _warn(loaded)
     faults = _wrong_uris(loaded)
     settings = loaded.settings

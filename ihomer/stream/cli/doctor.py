@@ -20,7 +20,7 @@ import typer
 
 import ihomer
 from ihomer.errors import EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, UsageError
-from ihomer.stream.cli.config import ConfigOption
+from ihomer.stream.cli.options import ConfigOption
 from ihomer.stream.settings import LoadedSettings, load_settings, mask
 
 Status: TypeAlias = Literal["ok", "warning", "problem"]

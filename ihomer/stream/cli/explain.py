@@ -14,7 +14,7 @@ import typer
 
 from ihomer.errors import InputError, UsageError
 from ihomer.stream.cli.checkpoint import load_roots, one_checkpoint
-from ihomer.stream.cli.config import ConfigOption
+from ihomer.stream.cli.options import ConfigOption
 from ihomer.stream.cli.printing import print_json
 from ihomer.stream.settings import Settings, load_settings
 
@@ -93,9 +93,9 @@ def explain_command(
         else:
             typer.echo(str(described))
         return
-    x = _features(body, settings)
+    x, called = _features(body, settings)
     asked: list[str | None] = [*label] if label else [None]
-    found = [learner.explain_one(x, each, top) for each in asked]
+    found = [learner.explain_one(x, each, top, called) for each in asked]
     if as_json:
         print_json([orjson.loads(each.to_json()) for each in found])
     else:
@@ -125,8 +125,11 @@ def _event(given: str | None, file: str) -> bytes:
     return line
 
 
-def _features(body: bytes, settings: Settings) -> Features:
+def _features(body: bytes, settings: Settings) -> tuple[Features, dict[str, str]]:
+    """The event's features, and the words behind those of its texts."""
     from ihomer.connectors.base import Record
-    from ihomer.stream.mapping.decoder import decoder_of
+    from ihomer.stream.mapping.decoder import MappedDecoder, decoder_of
 
-    return decoder_of(settings).decode(Record(body, "event", 0, 0)).x
+    decoder, record = decoder_of(settings), Record(body, "event", 0, 0)
+    x = decoder.decode(record).x
+    return x, decoder.called(record) if isinstance(decoder, MappedDecoder) else {}

@@ -6,13 +6,14 @@ here so that a mapping is written by looking and not by guessing, and proved bef
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ihomer.errors import InputError, UsageError
+from ihomer.stream.cli.options import AllowCodeOption, ConfigOption
 from ihomer.stream.settings import DEFAULT_FILE, Settings, load_settings, mask
 
 SHOWN = 3  # events in full
@@ -27,14 +28,27 @@ def infer(
         Path, typer.Option("--output", metavar="PATH", help="Where to; - is standard output.")
     ] = Path(DEFAULT_FILE),
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    decoder: Annotated[
+        str | None,
+        typer.Option(
+            "--decoder",
+            metavar="MODULE:FUNCTION",
+            help="What makes a dictionary of an event's bytes, where these are no JSON.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_code: AllowCodeOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Look at the first events of a source and write a commented configuration for them.
 
     Where id, labels and time lie, and whether a field is text, nominal, numeric, a set, a time or
     nothing of use, each with what was seen of it. Of a topic the first events of each partition are
-    looked at, without a consumer group.
+    looked at, without a consumer group. Of a configuration that is there already the keys decoder
+    and allow_code count; the decoder is written into the new one.
     """
     from ihomer.stream.cli.config import write_new
+    from ihomer.stream.decoder_hook import check_decoder, objects_of
     from ihomer.stream.mapping.infer import infer as look
     from ihomer.stream.mapping.sample import first_records
     from ihomer.stream.mapping.sketch import sketch
@@ -42,13 +56,17 @@ def infer(
     standard = str(output) == "-"
     if not standard and not force and (output.exists() or output.is_symlink()):
         raise UsageError(f"{output}: found an existing file, accepted: a new path, or --force")
+    flags = {"source": [source], "decoder": decoder, "allow_code": allow_code}
+    settings = load_settings(config, flags).settings
+    check_decoder(settings)
     sample = first_records(source, count)
     if not sample.records:
         raise InputError(f"{mask(source)}: found no events, accepted: one at least")
-    guess = look(sample.records)
-    text = sketch(guess, mask(source))
+    guess = look(objects_of(settings, sample.records))
+    text = sketch(guess, mask(source), decoder=settings.decoder)
     # With what its own reader says of it, which nobody who wrote it could say better.
-    trial = _tried(text, sample.records, topic=sample.topic)
+    allowed = {"allow_code": settings.allow_code}
+    trial = _tried(text, sample.records, allowed, topic=sample.topic)
     counted = (
         f"Of the {guess.tried:,} events {len(trial.found):,} are read by it, {trial.n_refused:,}"
         f" refused; {len(trial.labels):,} different labels, {trial.unlabelled:,} events have none."
@@ -56,7 +74,7 @@ def infer(
     refused = [
         f"Refused, {kind}: {each.place}: {each.reason}" for kind, each in trial.refused.items()
     ]
-    text = sketch(guess, mask(source), [counted, *refused])
+    text = sketch(guess, mask(source), [counted, *refused], settings.decoder)
     if standard:
         typer.echo(text, nl=False)
         return
@@ -67,7 +85,8 @@ def infer(
             value = getattr(guess, name)
             shown = ", ".join(value) if isinstance(value, list) else value
             typer.echo(f"{name}: {shown or 'not found'} ({guess.reasons[name]})")
-    typer.echo(f"next: ihomer config check --config {output} --try 100")
+    flag = "" if settings.decoder is None else " --allow-code"
+    typer.echo(f"next: ihomer config check --config {output} --try 100{flag}")
 
 
 def try_events(
@@ -114,7 +133,7 @@ def try_events(
         )
 
 
-def _tried(text: str, records: Sequence[Any], *, topic: bool) -> Any:
+def _tried(text: str, records: Sequence[Any], flags: Mapping[str, object], *, topic: bool) -> Any:
     """What a configuration that is not written yet makes of records."""
     import tempfile
 
@@ -123,5 +142,5 @@ def _tried(text: str, records: Sequence[Any], *, topic: bool) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / DEFAULT_FILE
         path.write_text(text, encoding="utf-8")
-        settings = load_settings(path, {}).settings
+        settings = load_settings(path, flags).settings
     return try_records(settings, records, topic=topic)

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ihomer.stream.settings import DEFAULT_FILE
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="PATH",
+        help=f"Configuration file; else $IHOMER_CONFIG, else ./{DEFAULT_FILE} if it exists.",
+    ),
+]
 
 DeadLettersOption = Annotated[
     str | None,

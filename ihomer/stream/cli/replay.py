@@ -13,10 +13,10 @@ import typer
 
 from ihomer.connectors.base import Message
 from ihomer.errors import InputError, UsageError
-from ihomer.stream.cli.config import ConfigOption
 from ihomer.stream.cli.options import (
     AllowCodeOption,
     BatchSizeOption,
+    ConfigOption,
     DeadLettersOption,
     EventsOption,
     QuietOption,

@@ -18,10 +18,10 @@ import typer
 
 from ihomer import __version__
 from ihomer.errors import EXIT_UNAVAILABLE
-from ihomer.stream.cli.config import ConfigOption
 from ihomer.stream.cli.options import (
     AllowCodeOption,
     BatchSizeOption,
+    ConfigOption,
     DeadLettersOption,
     EventsOption,
     QuietOption,

@@ -17,7 +17,7 @@ import typer
 
 from ihomer.errors import UnavailableError
 from ihomer.stream.address import read_token
-from ihomer.stream.cli.config import ConfigOption
+from ihomer.stream.cli.options import ConfigOption
 from ihomer.stream.settings import load_settings
 
 if TYPE_CHECKING:

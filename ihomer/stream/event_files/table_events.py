@@ -6,8 +6,8 @@ here because a table is what spreadsheets, data frames and warehouses take.
 The columns are ``id``, the features in order of appearance, ``labels``, and ``ts`` if any event has
 one; where a feature has such a name, ours gets a ``_`` behind it. A number that is absent is 0, one
 that is missing is nothing; of texts and sets both are nothing. In CSV labels and sets stand with
-``|`` between them, so an event without labels cannot be told from one of which they are unknown; in
-Parquet and Arrow they are lists, and null is unknown.
+``|`` between them, and ``?`` stands for labels that are unknown, as in ARFF; in Parquet and Arrow
+they are lists, and null is unknown.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ihomer.connectors.files.csv_source import lines_of
 from ihomer.connectors.files.table_file import TableFile
 from ihomer.errors import InputError
 from ihomer.stream.event_files.spool import Column, Spool, Survey
+from ihomer.stream.mapping.infer import UNKNOWN
 
 MOST_COLUMNS = 10_000
 SEPARATOR = "|"
@@ -48,7 +49,8 @@ def csv_lines(spool: Spool, delimiter: str) -> Iterator[bytes]:
     Raises
     ------
     InputError
-        There are too many columns, or a label or a member of a set holds the separator.
+        There are too many columns, a label or a member of a set holds the separator, or the only
+        label of an event is called as unknown ones are.
     """
     return lines_of(_cells(spool), delimiter)
 
@@ -65,7 +67,7 @@ def _cells(spool: Spool) -> Iterator[list[Any]]:
     for body in spool:
         row: list[Any] = [body.id]
         row += [_cell(body.x.get(name, nothing), name) for name, nothing in absent]
-        row.append(_joined(body.on or (), "a label"))
+        row.append(UNKNOWN if body.on is None else _labels(body.on))
         if survey.times:
             row.append(body.ts)
         yield row
@@ -77,6 +79,15 @@ def _cell(value: Any, name: str) -> Any:
     if isinstance(value, list):
         return _joined(value, f"a member of {name!r}")
     return value
+
+
+def _labels(on: Sequence[str]) -> str:
+    if list(on) == [UNKNOWN]:
+        raise InputError(
+            f"a label: found {UNKNOWN!r} alone, which stands for unknown labels in CSV, accepted:"
+            " other names, or JSON Lines, Parquet or Arrow"
+        )
+    return _joined(on, "a label")
 
 
 def _joined(names: Sequence[str], what: str) -> str:

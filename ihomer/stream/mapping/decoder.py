@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import orjson
 
 from ihomer.connectors.base import Record
 from ihomer.instances import Event, EventId, Features, LabelEvent, Row
@@ -37,8 +38,10 @@ from ihomer.stream.mapping.labels import labels_finder
 from ihomer.stream.mapping.moments import ACCEPTED as TIME_ACCEPTED
 from ihomer.stream.mapping.moments import moment, rfc_3339
 from ihomer.stream.mapping.paths import ABSENT, Path, follow, is_meta, meta_value, parse_path
-from ihomer.stream.mapping.text import TextOptions
+from ihomer.stream.mapping.text import TextOptions, Words
 from ihomer.stream.settings import Settings
+
+_SHOWN_WORDS = 5  # of one bucket
 
 
 def decoder_of(settings: Settings, default_id: DefaultId = id_by_offset) -> Decoder:
@@ -86,31 +89,70 @@ class MappedDecoder(Decoder):
         self._time = _path(settings.mapping_time)
         labels = [parse_path(path) for path in settings.mapping_labels]
         self._labels = labels_finder(
-            labels, settings.mapping_labels_as, settings.mapping_labels_separator
+            labels,
+            settings.mapping_labels_as,
+            settings.mapping_labels_separator,
+            settings.mapping_labels_unknown,
         )
         self._root = parse_path(settings.mapping_features).steps
-        rules = settings.mapping_fields
+        rules = self._rules = settings.mapping_fields
         # Fields of the record around the value are named in full, and nobody else's.
         self._meta = [name for name in rules if is_meta(name)]
         self._slow = bool(self._meta or self._root)  # features are not the record's members alone
         places = [path for path in (self._id, self._time, *labels) if path and not path.meta]
         hidden = {self._below(path.steps) for path in places}
         hidden -= {steps for steps in hidden if steps and ".".join(steps) in rules}
+        self._options = TextOptions(
+            settings.mapping_text_bits,
+            settings.mapping_text_bigrams,
+            settings.mapping_text_lower,
+            settings.mapping_text_weight,
+            settings.mapping_text_seed,
+        )
         self._fields = Fields(
             rules,
             settings.mapping_default,
             {steps for steps in hidden if steps},
-            TextOptions(
-                settings.mapping_text_bits,
-                settings.mapping_text_bigrams,
-                settings.mapping_text_lower,
-                settings.mapping_text_weight,
-                settings.mapping_text_seed,
-            ),
+            self._options,
             settings.mapping_separators,
             settings.mapping_time_unit,
             strict=settings.strict,
         )
+
+    def called(self, record: Record) -> dict[str, str]:
+        """What a record's text features are called: the words that fall in each bucket.
+
+        Parameters
+        ----------
+        record
+            One that `decode` takes.
+
+        Returns
+        -------
+        dict
+            By name of a feature, such as ``body#4711``, something like ``body: "refund"``.
+
+        Examples
+        --------
+        >>> decoder = MappedDecoder(Settings(mapping_fields={"body": "text"}, mapping_text_bits=1))
+        >>> decoder.called(Record(b'{"body": "to be or not"}', "tickets", 0, 5))
+        {'body#0': 'body: "to", "be", "not"', 'body#1': 'body: "or"'}
+        """
+        value = record.value
+        data = orjson.loads(value) if isinstance(value, bytes) else value
+        root = follow(data, self._root)
+        texts = list(self._fields.texts(root)) if isinstance(root, Mapping) else []
+        for name in self._meta:
+            if self._rules[name] == "text":
+                said = meta_value(name, record)
+                texts += [(name, said)] if type(said) is str else []
+        found: dict[str, str] = {}
+        for name, text in texts:
+            for feature, words in Words(name, self._options).said(text).items():
+                shown = ", ".join(f'"{word}"' for word in words[:_SHOWN_WORDS])
+                more = len(words) - _SHOWN_WORDS
+                found[feature] = f"{name}: {shown}" + (f" and {more} more" if more > 0 else "")
+        return found
 
     def _below(self, steps: tuple[str, ...]) -> tuple[str, ...]:
         """The steps from the features' root on; none if it is not below."""

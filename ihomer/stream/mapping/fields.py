@@ -7,13 +7,14 @@ one packing of its values.
 
 A field's name is the names from the features' root on, joined by dots: ``{"a": {"b": 1}}`` is
 ``a.b``. Its kind is that of the longest name in ``mapping_fields`` that it is or lies below, else
-``mapping_default``. Of two fields of one name the last counts.
+``mapping_default``. Of two fields of one name the last counts. A list of numbers is a feature for
+each, ``a.b.0``, ``a.b.1``, ..., all of the list's kind.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter, methodcaller
 from typing import Any, TypeAlias
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from ihomer.instances import Features, FloatArray, Row
 from ihomer.stream.decode import malformed, shown_name
-from ihomer.stream.mapping.kinds import Put, Rule, putter
+from ihomer.stream.mapping.kinds import Put, Rule, place_names, putter
 from ihomer.stream.mapping.text import TextOptions, WordMemory
 
 MAX_DEPTH = 64
@@ -73,7 +74,8 @@ class _Shape:
     take
         Takes the values of its own features; None: it has none.
     inner
-        The objects in it that are looked at, by their names there; those with features come first.
+        The objects and lists in it that are looked at, by their names there; those with features
+        come first.
     names
         Of the features, in the order in which `values` has them.
     pack
@@ -98,6 +100,8 @@ class _Shape:
                 continue
             if isinstance(each, Mapping):
                 inner.append((key, _Shape(field, each)))
+            elif type(each) is list and each and field.put is not None:
+                inner.append((key, _List(field, len(each))))
             elif field.put is not None:
                 own.append((place, key))
                 names.append(field.name)
@@ -114,7 +118,8 @@ class _Shape:
         self.pack = struct.Struct(f"{len(names)}d").pack
         shapes = [shape for _, shape in self.inner]
         if len(shapes) > 1 and all(
-            shape.take in (None, _ALL) and not shape.inner for shape in shapes
+            type(shape) is _Shape and shape.take in (None, _ALL) and not shape.inner
+            for shape in shapes
         ):
             # So it mostly is: its objects hold features only, or none.
             self.values: _Values = _values_of_objects(self)
@@ -160,6 +165,23 @@ def _values_of_objects(shape: _Shape) -> _Values:
         return found
 
     return values
+
+
+class _List(_Shape):
+    """A list of so many numbers, as a part of a `_Shape`: all of its values are features."""
+
+    def __init__(self, field: _Field, count: int) -> None:
+        self.keys = []
+        self.inner = []
+        self.take = None  # it has no members to choose from
+        self.names = place_names(field.name, count)
+        self.text = field.rule == "numeric"
+        self.whole = True
+        self.values = self._values
+
+    def _values(self, value: Any) -> Iterable[Any] | None:
+        """The numbers, or None if it is no such list."""
+        return value if type(value) is list and len(value) == len(self.names) else None
 
 
 class Fields:
@@ -267,6 +289,24 @@ class Fields:
         if field.put is not None:
             field.put(into, value)
 
+    def texts(self, data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Names of the fields of kind text in a record that is well-formed, and what they say."""
+        yield from self._texts(self._root, (), data)
+
+    def _texts(
+        self, node: _Field, steps: tuple[str, ...], value: Mapping[str, Any]
+    ) -> Iterator[tuple[str, str]]:
+        for key, each in value.items():
+            field = node.inner.get(key)
+            if field is None:
+                field = self._grow(node, (*steps, key), key)
+            if field.skip:
+                continue
+            if isinstance(each, Mapping):
+                yield from self._texts(field, (*steps, key), each)
+            elif field.put is not None and field.rule == "text" and each is not None:
+                yield field.name, each if type(each) is str else "\n".join(each)
+
     def _walk(
         self, node: _Field, steps: tuple[str, ...], value: Mapping[str, Any], into: dict[str, Any]
     ) -> bool:
@@ -303,7 +343,7 @@ class Fields:
             if isinstance(each, Mapping):
                 if self._any(field, (*steps, key), each, valued=valued):
                     return True
-            elif field.put is not None and not (valued and (each is None or each == "")):
+            elif field.put is not None and not (valued and _is_nothing(each)):
                 return True
         return False
 
@@ -346,6 +386,13 @@ class Fields:
             if not dot:
                 return None
             name = head
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether a field's value is none: null, an empty text, a list of nothing but null."""
+    if type(value) is list:
+        return bool(value) and all(item is None for item in value)
+    return value is None or bool(value == "")
 
 
 def _slow_row(shape: _Shape, found: Iterable[Any]) -> Row | None:

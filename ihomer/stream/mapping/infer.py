@@ -4,8 +4,9 @@ In: records, as a source gives them. Out: a `Guess`, with the reason for each pa
 so that a configuration can be begun from what is there, and so that what cannot be known is said.
 
 The kinds are told from the values alone, in this order: nothing but null; booleans and numbers, as
-text too; times; lists of texts; text with one separator all over it; long text with spaces; few
-different values; values that never repeat. Names are looked at for id, labels and time only.
+text too; times; lists of texts, lists of numbers; text with one separator all over it; long text
+with spaces; few different values; values that never repeat. Names are looked at for id, labels and
+time only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import orjson
 
 from ihomer.connectors.base import Record
 from ihomer.instances import Event, LabelEvent
-from ihomer.stream.mapping.kinds import MISSING, Kind, number_of_text
+from ihomer.stream.mapping.kinds import MISSING, MOST_ITEMS, Kind, number_of_text
 from ihomer.stream.mapping.labels import FALSE, TRUE
 from ihomer.stream.mapping.moments import moment
 from ihomer.stream.mapping.paths import HEADER, spelled
@@ -37,6 +38,8 @@ _ID_NAMES = ("id", "_id", "uuid", "guid", "event_id", "eventid", "key")
 _TIME_NAME = re.compile(
     r"(?i)(ts|.*time.*|.*date.*|created|updated|.*_at|.*[a-z]At|occurred|published|sent|when)"
 )
+UNKNOWN = "?"
+"""In the place of labels that nobody knows, as ARFF has it and CSV files made by ihomer."""
 _SEPARATORS = ("|", ";", ",")
 _FEW = 20  # different values, whatever the number of events
 _ENOUGH = 10  # values, before it says anything that none of them repeats
@@ -65,7 +68,7 @@ class Guess:
         ``"nothing"``.
     id, labels, time
         Paths; empty where none was found.
-    labels_as, separator
+    labels_as, separator, unknown
         See the configuration.
     reasons
         Of ``id``, ``labels``, ``time`` and ``default``.
@@ -85,6 +88,7 @@ class Guess:
     labels: list[str] = field(default_factory=list)
     labels_as: str = "names"
     separator: str = ""
+    unknown: str = ""
     time: str = ""
     reasons: dict[str, str] = field(default_factory=dict)
     fields: dict[str, FieldGuess] = field(default_factory=dict)
@@ -140,7 +144,10 @@ def infer(records: Iterable[Record]) -> Guess:
         guess.shape = "own"
         return guess
     seen = _all_fields(rows)
-    _find_labels(guess, seen)
+    _find_labels(guess, {steps: _without_marks(each) for steps, each in seen.items()})
+    places = [each for each in seen.values() if spelled(each.steps) in guess.labels]
+    if any(value == UNKNOWN for each in places for value in each.values):
+        guess.unknown = UNKNOWN
     labelled = set(guess.labels)
     rest = [each for each in seen.values() if not _is_within(each.steps, labelled)]
     _find_id(guess, rest, len(rows), keys)
@@ -161,7 +168,7 @@ def kind_of(values: Sequence[Any]) -> FieldGuess:
 
     >>> kind_of(["red", "blue"] * 20)
     FieldGuess(kind='nominal', seen="2 different values in 40, such as 'red', 'blue'", separator='')
-    >>> kind_of(["1.5", "", "n/a"]).kind, kind_of([True, False]).kind, kind_of([[1]]).kind
+    >>> kind_of(["1.5", "", "n/a"]).kind, kind_of([True, False]).kind, kind_of([[{}]]).kind
     ('numeric', 'numeric', 'ignore')
     """
     there = [value for value in values if value is not None and value != "" and value != []]
@@ -217,6 +224,11 @@ def _all_fields(rows: Sequence[Mapping[str, Any]]) -> dict[Steps, _Seen]:
 # Labels.
 
 
+def _without_marks(each: _Seen) -> _Seen:
+    """A field in which what says that labels are unknown is null."""
+    return _Seen(each.steps, [None if value == UNKNOWN else value for value in each.values])
+
+
 def _find_labels(guess: Guess, seen: Mapping[Steps, _Seen]) -> None:
     named = [each for each in seen.values() if each.steps[-1].lower() in _LABEL_NAMES]
     named.sort(key=lambda each: (len(each.steps), _LABEL_NAMES.index(each.steps[-1].lower())))
@@ -245,12 +257,18 @@ def _find_labels(guess: Guess, seen: Mapping[Steps, _Seen]) -> None:
         guess.reasons["labels"] = f"{len(columns)} columns of true and false, {first} to {last}"
         return
     lists = [each for each in seen.values() if each.there and kind_of(each.values).kind == "set"]
-    lists = [each for each in lists if any(type(value) is list for value in each.values)]
+    lists = [each for each in lists if _is_of_texts(each.there)]
     if len(lists) == 1:
         guess.labels = [spelled(lists[0].steps)]
         guess.reasons["labels"] = "the only list of texts"
         return
     guess.reasons["labels"] = "nothing looks like labels: say where they lie, or nothing is learned"
+
+
+def _is_of_texts(there: Sequence[Any]) -> bool:
+    """Whether there are lists, and texts in them."""
+    items = [item for value in there if type(value) is list for item in value]
+    return any(type(item) is str for item in items)
 
 
 def _label_values(each: _Seen) -> tuple[str, str, str] | None:
@@ -360,7 +378,26 @@ def _of_lists(there: Sequence[list[Any]]) -> FieldGuess:
     if all(type(item) is str for item in items):
         different = len(set(items))
         return FieldGuess("set", f"lists of texts, {different:,} different, {_shown(there[0])}")
-    return FieldGuess("ignore", f"lists of something else than texts, such as {_shown(there[0])}")
+    numbers = [item for item in items if type(item) in (int, float, bool)]
+    if numbers and all(type(item) in (int, float, bool) or item is None for item in items):
+        return _of_number_lists(there, numbers)
+    return FieldGuess(
+        "ignore", f"lists of neither texts nor numbers alone, such as {_shown(there[0])}"
+    )
+
+
+def _of_number_lists(there: Sequence[list[Any]], numbers: Sequence[float]) -> FieldGuess:
+    shortest, longest = min(map(len, there)), max(map(len, there))
+    if longest > MOST_ITEMS:
+        return FieldGuess(
+            "ignore", f"lists of {longest:,} numbers; {MOST_ITEMS:,} are features at most"
+        )
+    if shortest == longest:
+        return FieldGuess("numeric", f"lists of {longest:,} numbers each: {_range(numbers)}")
+    what = f"lists of {shortest:,} to {longest:,} numbers, such as {_shown(there[0])}"
+    if all(type(item) is int for item in numbers) and len(set(numbers)) < len(numbers):
+        return FieldGuess("set", f"{what}; numeric if a place means the same in all of them")
+    return FieldGuess("numeric", f"{what}; ignore it if a place does not mean the same in all")
 
 
 def _of_texts(there: Sequence[str], missing: str) -> FieldGuess:

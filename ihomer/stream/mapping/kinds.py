@@ -9,7 +9,8 @@ kind         what is accepted, and what becomes of it
 ===========  =======================================================================================
 ``numeric``  a number; a boolean (0 or 1); text that is a number to Python's `float`, without ``_``,
              or ``true`` or ``false``. Null, an empty text, NA, N/A, NaN, null and None, in any
-             case, are missing.
+             case, are missing. Or a list of these, `MOST_ITEMS` at most: a feature for each,
+             ``NAME.0``, ``NAME.1``, ...
 ``nominal``  text, a number or a boolean, as its text: an indicator of this value. A number that is
              whole is written without a fraction, a boolean as in JSON.
 ``text``     text, or a list of texts: see `ihomer.stream.mapping.text`
@@ -17,19 +18,20 @@ kind         what is accepted, and what becomes of it
              separator if it has one: an indicator for each, as of nominal
 ``time``     see `ihomer.stream.mapping.moments`: four features, missing if null
 ``ignore``   anything: nothing
-``auto``     numbers, booleans, null: as numeric; text as nominal; a list of texts as set; a
-             table's `datetime` as time; nothing else
+``auto``     numbers, booleans, null, and a list of them: as numeric; text as nominal; a list of
+             texts as set; a table's `datetime` as time; nothing else
 ===========  =======================================================================================
 
-Nothing comes of null and of an empty text in nominal, text and set.
+Nothing comes of null and of an empty text in nominal, text and set, and of an empty list.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias, get_args
 
 from ihomer.errors import MalformedEventError
@@ -46,9 +48,13 @@ Put: TypeAlias = Callable[[dict[str, Any], Any], None]
 KINDS: tuple[str, ...] = get_args(Kind)
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none"))
 """Texts of a numeric field that say that there is no value, in lower case."""
+MOST_ITEMS = 8192
+"""In a list of numbers; embeddings have 4,096 at most as a rule."""
 
 _TRUTH = {"true": 1.0, "false": 0.0}
 _NUMBERS = frozenset((float, int, bool))
+_OR_MISSING = _NUMBERS | {type(None)}
+_TEXTS = frozenset((str,))
 _ITEMS = frozenset((str, int, float, bool))
 
 
@@ -123,6 +129,16 @@ def item_text(value: Any) -> str | None:
     return None
 
 
+@lru_cache(maxsize=32)  # lists of one field are of one length as a rule
+def place_names(name: str, count: int) -> tuple[str, ...]:
+    """Names of the features that a list of so many numbers becomes.
+
+    >>> place_names("vec", 3)
+    ('vec.0', 'vec.1', 'vec.2')
+    """
+    return tuple(f"{name}.{place}" for place in range(count))
+
+
 def field_fault(name: str, what: str, accepted: str) -> MalformedEventError:
     """A field has a value that its kind does not take."""
     return malformed("field-value", f"{shown_name(name)}: found {what}, accepted: {accepted}")
@@ -134,16 +150,49 @@ def _numeric(name: str) -> Put:
         if kind in _NUMBERS or value is None:
             into[name] = value
             return
-        number = number_of_text(value) if kind is str else None
-        if isinstance(value, Decimal):
-            number = float(value)
+        if kind is list:
+            _put_numbers(name, value, into)
+            return
+        number = _number(value)
         if number is None:
             raise field_fault(
-                name, found(value), "a number, a boolean, numeric text or null (kind numeric)"
+                name,
+                found(value),
+                "a number, a boolean, numeric text, null or a list of those (kind numeric)",
             )
         into[name] = number
 
     return put
+
+
+def _number(value: Any) -> float | None:
+    """The number that text or a decimal is, or None."""
+    if isinstance(value, Decimal):
+        return float(value)
+    return number_of_text(value) if type(value) is str else None
+
+
+def _put_numbers(name: str, values: list[Any], into: dict[str, Any]) -> None:
+    """A feature for each item of a list."""
+    if len(values) > MOST_ITEMS:
+        raise field_fault(
+            name, f"a list of {len(values):,}", f"at most {MOST_ITEMS:,} numbers (kind numeric)"
+        )
+    if not _OR_MISSING.issuperset(map(type, values)):
+        values = [
+            item if type(item) in _OR_MISSING else _list_number(name, place, item)
+            for place, item in enumerate(values)
+        ]
+    into.update(zip(place_names(name, len(values)), values, strict=True))
+
+
+def _list_number(name: str, place: int, item: Any) -> float:
+    number = _number(item)
+    if number is None:
+        raise field_fault(
+            name, f"{found(item)} as item {place} of a list", "numbers only (kind numeric)"
+        )
+    return number
 
 
 def _nominal(name: str) -> Put:
@@ -182,10 +231,10 @@ def _set(name: str, separator: str) -> Put:
         if separator and type(value) is str:
             items = [part.strip() for part in value.split(separator)]
         if not _ITEMS.issuperset(map(type, items)):
-            raise _list_fault(name, value, "a list of texts, one text or null (kind set)")
+            raise _list_fault(name, value, "a list of texts, one text or null (kind set)", _ITEMS)
         texts = [item_text(item) for item in items]
         if None in texts:
-            raise _list_fault(name, value, "a list of texts, one text or null (kind set)")
+            raise _list_fault(name, value, "a list of texts, one text or null (kind set)", _ITEMS)
         kept = [text for text in texts if text]
         if kept:
             into[name] = kept
@@ -218,6 +267,8 @@ def _auto(name: str, unit: str) -> Put:
         elif kind is str or (kind is list and all(type(item) is str for item in value)):
             if value:
                 into[name] = value
+        elif kind is list and _OR_MISSING.issuperset(map(type, value)):
+            _put_numbers(name, value, into)
         elif isinstance(value, date):  # and so any `datetime`
             time(into, value)
         elif isinstance(value, Decimal):
@@ -226,17 +277,22 @@ def _auto(name: str, unit: str) -> Put:
             raise _list_fault(
                 name,
                 value,
-                "a number, text, a boolean, null or a list of texts; or a kind for it in"
-                ' [mapping.fields], "ignore" among them',
+                "a number, text, a boolean, null, a list of texts or one of numbers; or a kind for"
+                ' it in [mapping.fields], "ignore" among them',
+                _TEXTS if value and type(value) is list and type(value[0]) is str else _OR_MISSING,
             )
 
     return put
 
 
-def _list_fault(name: str, value: Any, accepted: str) -> MalformedEventError:
+def _list_fault(
+    name: str, value: Any, accepted: str, types: frozenset[type]
+) -> MalformedEventError:
+    """`value` is no list of these types."""
     what = found(value)
     if type(value) is list:
-        wrong: Sequence[Any] = [item for item in value if type(item) is not str]
-        if wrong:
-            what = f"a list with {found(wrong[0])}"
+        for place, item in enumerate(value):
+            if type(item) not in types:
+                what = f"a list with {found(item)} as item {place}"
+                break
     return field_fault(name, what, accepted)

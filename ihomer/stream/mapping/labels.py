@@ -9,7 +9,8 @@ name to boolean, or to one text: split at the separator if there is one, else on
 nothing at the path, say nothing; an empty list, an empty object, and with a separator an empty
 text, say that no label is on, while without one an empty text says nothing. With several paths all
 that they say is taken together. With ``labels_as = "columns"`` each path leads to a boolean, 0 or 1
-or their text, and its last name is the label's; an event without any of them is unlabelled.
+or their text, and its last name is the label's; an event without any of them is unlabelled. The
+text that says that labels are unknown, if there is one, says as little as null.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _ACCEPTED = (
 )
 
 
-def labels_finder(paths: Sequence[Path], form: Form, separator: str) -> Find:
+def labels_finder(paths: Sequence[Path], form: Form, separator: str, unknown: str = "") -> Find:
     """The function that finds an event's labels: those on (None = unlabelled) and those off.
 
     Raises
@@ -48,41 +49,49 @@ def labels_finder(paths: Sequence[Path], form: Form, separator: str) -> Find:
     if not paths:
         return lambda _data, _record: (None, ())
     if form == "columns":
-        return _columns(paths)
+        return _columns(paths, unknown)
     if len(paths) == 1:
-        path, known = paths[0], _Known()
+        path, known = paths[0], _Known(separator, unknown)
         if not path.meta:
             steps = path.steps
-            return lambda data, _record: known.names(path, follow(data, steps), separator)
-        return lambda data, record: known.names(path, path.find(data, record), separator)
+            return lambda data, _record: known.names(path, follow(data, steps))
+        return lambda data, record: known.names(path, path.find(data, record))
     return lambda data, record: _together(
-        [_names(path, path.find(data, record), separator) for path in paths]
+        [_names(path, path.find(data, record), separator, unknown) for path in paths]
     )
 
 
 class _Known:
-    """Label names of lists that have been checked: most come again and again."""
+    """Label names of lists that have been checked: most come again and again.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    separator, unknown
+        See `_names`.
+    """
+
+    def __init__(self, separator: str, unknown: str) -> None:
+        self._how = separator, unknown
         self._names: set[str] = set()
 
-    def names(self, path: Path, value: Any, separator: str) -> Labels:
+    def names(self, path: Path, value: Any) -> Labels:
         """See `_names`."""
+        is_list = type(value) is list
         try:
             # Nothing but a text equals one.
-            if type(value) is list and path.each is None and self._names.issuperset(value):
+            if is_list and path.each is None and self._names.issuperset(value):
                 return value, ()
         except TypeError:
             pass  # something in the list cannot be a name
-        found = _names(path, value, separator)
-        if found[0]:
+        found = _names(path, value, *self._how)
+        if is_list and path.each is None and found[0]:
             if len(self._names) + len(found[0]) > _REMEMBERED:
                 self._names.clear()
             self._names.update(found[0][:_REMEMBERED])
         return found
 
 
-def _names(path: Path, value: Any, separator: str) -> Labels:
+def _names(path: Path, value: Any, separator: str, unknown: str) -> Labels:
     if value is ABSENT or value is None:
         return None, ()
     if path.each is not None:
@@ -90,6 +99,8 @@ def _names(path: Path, value: Any, separator: str) -> Labels:
     if type(value) is list:
         return _checked(path, value), ()
     if type(value) is str:
+        if unknown and value == unknown:
+            return None, ()
         if separator:
             parts = [part.strip() for part in value.split(separator)]
             return _checked(path, [part for part in parts if part]), ()
@@ -138,7 +149,7 @@ def _checked(path: Path, names: list[Any]) -> list[str]:
     return names
 
 
-def _columns(paths: Sequence[Path]) -> Find:
+def _columns(paths: Sequence[Path], unknown: str) -> Find:
     for path in paths:
         if not 0 < len(path.name) <= MAX_LABEL_LENGTH:
             raise UsageError(
@@ -146,12 +157,14 @@ def _columns(paths: Sequence[Path]) -> Find:
                 f" {LABEL_ACCEPTED}"
             )
 
+    nothing = ("", unknown)
+
     def find(data: Mapping[str, Any], record: Record) -> Labels:
         on: list[str] = []
         off: list[str] = []
         for path in paths:
             value = path.find(data, record)
-            if value is ABSENT or value is None or value == "":
+            if value is ABSENT or value is None or value in nothing:
                 continue
             truth = _truth(value)
             if truth is None:

@@ -17,7 +17,9 @@ _WIDTH = 98
 _MANY = 8  # fields of one kind below one name, which are then named together
 
 
-def sketch(guess: Guess, source: str, verdict: Sequence[str] = ()) -> str:
+def sketch(
+    guess: Guess, source: str, verdict: Sequence[str] = (), decoder: str | None = None
+) -> str:
     """The text of the file.
 
     Parameters
@@ -28,6 +30,8 @@ def sketch(guess: Guess, source: str, verdict: Sequence[str] = ()) -> str:
         URI that they came from.
     verdict
         Lines about what the events become under it.
+    decoder
+        The function of the user's that made objects of their bytes, if one did.
     """
     parts = [
         _comment(
@@ -43,6 +47,16 @@ def sketch(guess: Guess, source: str, verdict: Sequence[str] = ()) -> str:
         '#dead_letters = "dead-letters.jsonl"',
         "",
     ]
+    if decoder is not None:
+        parts += [
+            _comment(
+                "Makes objects of the events' bytes. Its code runs with --allow-code at each start,"
+                " or if this file says so."
+            ),
+            f"decoder = {toml_value(decoder)}",
+            "#allow_code = true",
+            "",
+        ]
     if guess.shape == "own":
         parts += [_comment("The events have ihomer's own shape (id, x, y, ts): no mapping.")]
     elif guess.shape == "events":
@@ -73,6 +87,8 @@ def _mapping(guess: Guess) -> list[str]:
         found += [f"labels_as = {toml_value(guess.labels_as)}"]
     if guess.separator:
         found += [f"labels_separator = {toml_value(guess.separator)}"]
+    if guess.unknown:
+        found += [f"labels_unknown = {toml_value(guess.unknown)}"]
     found += key("time", guess.time, f"time: {guess.reasons['time']}")
     found += key(
         "default",

@@ -130,6 +130,20 @@ class Words:
         self.put(text, found)
         return found
 
+    def said(self, text: str) -> dict[str, list[str]]:
+        """Names of buckets to the words of `text`, or pairs of words, that fall in each.
+
+        >>> Words("body", TextOptions(bits=1)).said("To be, or not to be")
+        {'body#0': ['to', 'be', 'not'], 'body#1': ['or']}
+        """
+        words = tokens(text, lower=self._options.lower)
+        if self._options.bigrams:
+            words = [*words, *starmap(_BIGRAM, pairwise(words))]
+        found: dict[str, list[str]] = {}
+        for word in dict.fromkeys(words):
+            found.setdefault(self._names[word], []).append(word)
+        return found
+
     def put(self, text: str, into: dict[str, float]) -> None:
         """Add what `features` gives."""
         options = self._options

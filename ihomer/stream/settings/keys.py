@@ -6,7 +6,6 @@ is here so that a key is written down in one place, and everything else is told 
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,7 +18,6 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ihomer.stream.address import parse_address
 from ihomer.stream.settings.mapping_values import (
     field_names,
     filled_texts,
@@ -29,71 +27,22 @@ from ihomer.stream.settings.mapping_values import (
     object_place,
     one_place,
 )
+from ihomer.stream.settings.values import (
+    address,
+    all_different,
+    all_filled,
+    app_name,
+    default_state_dir,
+    empty_is_none,
+    folder,
+    hook_name,
+    one_or_many,
+)
 
 PREFIX = "IHOMER_"
 
 _LARGEST_TABLE = 1_000_000_000  # column ids, the shared ones included, have to fit int32
 _LARGEST_SEED = 2**32 - 1  # what numpy's and river's generators take
-
-_HOOK = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_APP = re.compile(r"[A-Za-z0-9._-]{1,200}")
-
-
-def _default_state_dir() -> Path:
-    import platformdirs
-
-    return platformdirs.user_state_path("ihomer")
-
-
-def _one_or_many(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _all_filled(values: list[str]) -> list[str]:
-    if not all(value.strip() for value in values):
-        raise ValueError
-    return values
-
-
-def _all_different(values: list[str]) -> list[str]:
-    if len(set(values)) < len(values):
-        raise ValueError
-    return values
-
-
-def _address(value: str | None) -> str | None:
-    if value is not None:
-        parse_address(value)
-    return value
-
-
-def _empty_is_none(value: object) -> object:
-    return None if value == "" else value
-
-
-def _app_name(value: str | None) -> str | None:
-    # It becomes a part of topics' and folders' names.
-    if value is not None and (not _APP.fullmatch(value) or value in {".", ".."}):
-        raise ValueError
-    return value
-
-
-def _hook_name(value: str | None) -> str | None:
-    if value is not None and not _HOOK.fullmatch(value):
-        raise ValueError
-    return value
-
-
-def _folder(value: object) -> object:
-    """A path with ``~`` spelled out; anything else goes on to be refused by its type."""
-    if value == "":
-        raise ValueError
-    if isinstance(value, str):
-        try:
-            return Path(value).expanduser()
-        except RuntimeError as error:  # the home folder of an unknown user
-            raise ValueError from error
-    return value
 
 
 def _key(default: object, description: str, accepted: str = "", *, safe: bool = False) -> Any:
@@ -134,16 +83,16 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX)
 
     source: Annotated[
-        list[str], NoDecode, BeforeValidator(_one_or_many), AfterValidator(_all_filled)
+        list[str], NoDecode, BeforeValidator(one_or_many), AfterValidator(all_filled)
     ] = _key(
         [],
         "Where events come from; several sources are one stream, one after the other.",
         "a URI, or a list of URIs, such as kafka://host:9092/topic?group=name, file:PATH, -",
     )
-    sink: Annotated[str | None, BeforeValidator(_empty_is_none)] = _key(
+    sink: Annotated[str | None, BeforeValidator(empty_is_none)] = _key(
         None, "Where predictions go.", 'a URI, or "" for none', safe=True
     )
-    dead_letters: Annotated[str | None, BeforeValidator(_empty_is_none)] = _key(
+    dead_letters: Annotated[str | None, BeforeValidator(empty_is_none)] = _key(
         None,
         "Where malformed events go; without it the first malformed event stops a daemon.",
         'a URI, or "" for none',
@@ -165,34 +114,34 @@ class Settings(BaseSettings):
         " come.",
         safe=True,
     )
-    events: Annotated[str | None, BeforeValidator(_empty_is_none)] = _key(
+    events: Annotated[str | None, BeforeValidator(empty_is_none)] = _key(
         None,
         "Where alarms, splits, switches and whatever else happens to the model is written.",
         'a URI, or "" for none',
         safe=True,
     )
-    names: Annotated[list[str], NoDecode, AfterValidator(_all_different)] = _key(
+    names: Annotated[list[str], NoDecode, AfterValidator(all_different)] = _key(
         [],
         "Feature names, in order, for events whose x is an array.",
         "a list of different strings",
     )
-    labels: Annotated[list[str], NoDecode, AfterValidator(_all_different)] = _key(
+    labels: Annotated[list[str], NoDecode, AfterValidator(all_different)] = _key(
         [], "Labels that are known before the first event.", "a list of different strings"
     )
     strict: Annotated[bool, Field(strict=True)] = _key(
         False, "Whether an event with a field that is not in the schema is malformed."
     )
-    mapping_id: Annotated[
-        str | None, AfterValidator(one_place), BeforeValidator(_empty_is_none)
-    ] = _key(
-        None,
-        "Where an event's id lies, if events have a shape of their own: any mapping_ key"
-        " that is set makes every JSON object and every row of a table be read by all of them.",
-        'a path such as "$.ticket.id", "$["any name"]", "$key", "$header.NAME" or "$timestamp",'
-        ' or "" for the place of the record',
+    mapping_id: Annotated[str | None, AfterValidator(one_place), BeforeValidator(empty_is_none)] = (
+        _key(
+            None,
+            "Where an event's id lies, if events have a shape of their own: any mapping_ key"
+            " that is set makes every JSON object and every row of a table be read by all of them.",
+            'a path such as "$.ticket.id", "$["any name"]", "$key", "$header.NAME" or "$timestamp",'
+            ' or "" for the place of the record',
+        )
     )
     mapping_labels: Annotated[
-        list[str], NoDecode, BeforeValidator(_one_or_many), AfterValidator(label_places)
+        list[str], NoDecode, BeforeValidator(one_or_many), AfterValidator(label_places)
     ] = _key(
         [],
         "Where its labels lie.",
@@ -208,8 +157,14 @@ class Settings(BaseSettings):
         "What separates several labels in one text.",
         'a text such as ",", or "" if the whole text is one label',
     )
+    mapping_labels_unknown: Annotated[str, Field(strict=True)] = _key(
+        "",
+        "What stands in the place of labels that are not known, where nothing means that none is"
+        " on: a cell of a CSV file can hold no null.",
+        'a text such as "?" or "NA", or "" for none',
+    )
     mapping_time: Annotated[
-        str | None, AfterValidator(one_place), BeforeValidator(_empty_is_none)
+        str | None, AfterValidator(one_place), BeforeValidator(empty_is_none)
     ] = _key(None, "Where its time lies, which its prediction carries.", 'a path, or "" for none')
     mapping_time_unit: Literal["auto", "s", "ms", "us", "ns"] = _key(
         "auto",
@@ -256,7 +211,7 @@ class Settings(BaseSettings):
         "What n words in a bucket weigh: log(1 + n), n, 1, or log(1 + n) in a text of length 1.",
     )
     mapping_text_seed: int = _number(0, 0, _LARGEST_SEED, "Seed of the words' hash.")
-    decoder: Annotated[str | None, AfterValidator(_hook_name), BeforeValidator(_empty_is_none)] = (
+    decoder: Annotated[str | None, AfterValidator(hook_name), BeforeValidator(empty_is_none)] = (
         _key(
             None,
             "A function of yours that makes a dictionary of an event's bytes, where these are no"
@@ -321,7 +276,7 @@ class Settings(BaseSettings):
         "Whether labels may come apart from their features: an event without y waits for an event"
         " with its id, y and no x.",
     )
-    labels_source: Annotated[str | None, BeforeValidator(_empty_is_none)] = _key(
+    labels_source: Annotated[str | None, BeforeValidator(empty_is_none)] = _key(
         None,
         "Where labels come from, if they have a source of their own; sets late_labels.",
         'a URI, or "" for none',
@@ -357,7 +312,7 @@ class Settings(BaseSettings):
         description='Share of such events that are learned where label_policy is "negative".',
         json_schema_extra={"accepted": "a number from 0 to 1"},
     )
-    unjoined: Annotated[str | None, BeforeValidator(_empty_is_none)] = _key(
+    unjoined: Annotated[str | None, BeforeValidator(empty_is_none)] = _key(
         None,
         'Where events without labels and labels without events go if label_policy is "hand-over".',
         'a URI, or "" for none',
@@ -399,7 +354,7 @@ class Settings(BaseSettings):
     )
     seed: int = _number(0, 0, _LARGEST_SEED, "Seed of everything random.")
     delivery: Annotated[
-        Literal["exactly-once", "at-least-once"] | None, BeforeValidator(_empty_is_none)
+        Literal["exactly-once", "at-least-once"] | None, BeforeValidator(empty_is_none)
     ] = _key(
         None,
         "What is promised to readers of the predictions after a crash; by default exactly-once"
@@ -407,7 +362,7 @@ class Settings(BaseSettings):
         '"exactly-once" or "at-least-once", or "" for the best that is possible',
         safe=True,
     )
-    app: Annotated[str | None, AfterValidator(_app_name), BeforeValidator(_empty_is_none)] = _key(
+    app: Annotated[str | None, AfterValidator(app_name), BeforeValidator(empty_is_none)] = _key(
         None,
         "Name of the application: of its journal, groups, transactional ids and folder; by default"
         " the source's group, of files one made from source and sink.",
@@ -452,15 +407,15 @@ class Settings(BaseSettings):
         " to be started again.",
         safe=True,
     )
-    state_dir: Annotated[Path, BeforeValidator(_folder)] = Field(
-        default_factory=_default_state_dir,
+    state_dir: Annotated[Path, BeforeValidator(folder)] = Field(
+        default_factory=default_state_dir,
         description="Folder for what outlives a process.",
         json_schema_extra={"accepted": "the path of a folder", "safe_to_change": True},
     )
-    data_dir: Annotated[Path | None, BeforeValidator(_folder), BeforeValidator(_empty_is_none)] = (
+    data_dir: Annotated[Path | None, BeforeValidator(folder), BeforeValidator(empty_is_none)] = (
         _key(None, "Folder with data sets.", 'the path of a folder, or "" for none', safe=True)
     )
-    http: Annotated[str | None, BeforeValidator(_empty_is_none), AfterValidator(_address)] = _key(
+    http: Annotated[str | None, BeforeValidator(empty_is_none), AfterValidator(address)] = _key(
         None,
         "Where /metrics, /health/live and /health/ready are served; port 0 is any that is free.",
         'an IP address or localhost with a port, such as 127.0.0.1:9109 or [::1]:9109, or "" for'
@@ -473,7 +428,7 @@ class Settings(BaseSettings):
         safe=True,
     )
     http_token_file: Annotated[
-        Path | None, BeforeValidator(_folder), BeforeValidator(_empty_is_none)
+        Path | None, BeforeValidator(folder), BeforeValidator(empty_is_none)
     ] = _key(
         None,
         "File with the token that clients of http must send (Authorization: Bearer TOKEN); the"

@@ -23,6 +23,8 @@ from ihomer.stream.settings import Settings
 from tests.mutations import MAX_EVENT_BYTES, MUTATIONS, Mutation, fits_a_line, mutated, yeast
 from tools.same import first_difference
 
+pytestmark = pytest.mark.integration
+
 EVENTS = 2_000
 
 

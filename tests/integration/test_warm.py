@@ -10,6 +10,8 @@ import pytest
 from ihomer.warm import Part, _shares
 from tests.first_use import python
 
+pytestmark = pytest.mark.integration
+
 KERNELS = """
 import os
 from ihomer.jit import kernel

@@ -25,6 +25,8 @@ fastapi = pytest.importorskip("fastapi", reason="the extra `service` is not inst
 
 from examples.fastapi_service import BackgroundLearner  # noqa: E402 - only where there is fastapi
 
+pytestmark = pytest.mark.integration
+
 EVENTS = [({"ball": 1.0}, ["sport"]), ({"vote": 1.0}, ["politics", "news"])]
 
 

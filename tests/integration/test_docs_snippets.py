@@ -9,6 +9,8 @@ import pytest
 
 from tests.snippets import INERT, ROOT, RUN, Block, Reader, blocks_of, give_up_without_tools, pages
 
+pytestmark = pytest.mark.integration
+
 PAGES = pages()
 # Blocks that no test can run, each with its reason in the page's source. The number is here so
 # that another one does not come in unnoticed.

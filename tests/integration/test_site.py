@@ -22,6 +22,8 @@ from tools.site.decisions import decisions_page
 from tools.site.figures import scenarios_page, streams_page
 from tools.site.keys import keys_page
 
+pytestmark = pytest.mark.integration
+
 
 def test_every_key_is_there_with_its_default_and_its_variable() -> None:
     page = keys_page()

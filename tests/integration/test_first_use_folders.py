@@ -16,6 +16,8 @@ from ihomer.stream import assemble
 from ihomer.stream.cli.progress import warm_up_with_notice
 from tests.first_use import NOBODY, ONE_KERNEL, ROOT, as_nobody, kernels, python
 
+pytestmark = pytest.mark.integration
+
 HEAVY = ("numba", "llvmlite", "river", "scipy", "pandas", "numpy", "rich", "typer", "kafka")
 
 
