@@ -6,6 +6,8 @@ that was saved and loaded frozen. One thread, the garbage collector on, nothing 
 in which a model looks at itself, count as they come. Run ``python -m bench.latency``; other work on
 the machine shows in the percentiles, so the best and the median of a few runs are told, and
 beside the time on the clock that of the thread: what a call takes of a processor, waits left out.
+A piece of plain Python that always does the same is measured beside them (`CONTROL`): by as much as
+its percentiles lie apart, the machine alone draws those of a call apart.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ PERCENTILES = (50.0, 99.0, 99.9)
 TARGETS = {"predict_one": 100.0, "learn_one": 300.0}  # microseconds, of the 99th percentile
 
 CLOCKS = ("wall", "thread")
+CONTROL = "always the same work"
+_STEPS = 1000  # of it: some tens of microseconds
 
 Event = tuple[dict[str, float], list[str]]
 Spent = tuple[float, float]  # microseconds by both clocks
@@ -59,6 +63,7 @@ def measure(events: Sequence[Event], warm: int = WARM_UP) -> dict[str, list[Spen
             ("predict_one", lambda x=x: model.predict_one(x)),  # type: ignore[misc]
             ("predict_proba_one", lambda x=x: model.predict_proba_one(x)),  # type: ignore[misc]
             ("learn_one", lambda x=x, y=y: model.learn_one(x, y)),  # type: ignore[misc]
+            (CONTROL, _control),
         ]
         for name, call in calls:
             spent = _spent(call)
@@ -76,6 +81,13 @@ def measure(events: Sequence[Event], warm: int = WARM_UP) -> dict[str, list[Spen
                 if number >= warm:
                     taken.setdefault(name, []).append(spent)
     return taken
+
+
+def _control() -> int:
+    total = 0
+    for number in range(_STEPS):
+        total += number
+    return total
 
 
 def _spent(call: Callable[[], object]) -> Spent:

@@ -173,14 +173,14 @@ class FeatureVocabulary:
             self._last = longer
         self._touched.append((columns, self.events))
 
-    def settle(self) -> None:
-        """Write down what `touch` was told: once for a batch.
+    def settle(self, least: int = 1) -> None:
+        """Write down what `touch` was told of `least` events or more: once for a batch.
 
         Each such assignment lets go of the interpreter, and gets it back only after the other
         threads.
         """
         touched = self._touched
-        if not touched:
+        if len(touched) < least:
             return
         if len(touched) == 1:
             columns, event = touched[0]

@@ -17,6 +17,7 @@ def test_every_call_is_measured_after_the_warm_up() -> None:
             "predict_one",
             "predict_proba_one",
             "learn_one",
+            latency.CONTROL,
             "predict_one, frozen",
             "predict_proba_one, frozen",
         ],

@@ -348,3 +348,55 @@ def test_values_that_add_up_past_the_largest_number_stay_finite() -> None:
     batch = encoder.encode([Event(0, x)])
     assert np.isfinite(batch.values).all()
     assert batch.values.max() == np.finfo(np.float64).max
+
+
+NUMBERS = st.one_of(
+    st.floats(),
+    st.integers(-(2**70), 2**70),
+    st.sampled_from([10**400, 1e308, -1e308, math.inf, -math.inf, math.nan]),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=3),
+    st.lists(st.text(max_size=2), max_size=2),
+    st.fractions(),
+    st.decimals(-1000, 1000),
+    st.floats(-100.0, 100.0).map(np.float64),
+    st.floats(-100.0, 100.0, width=32).map(np.float32),
+    st.just(np.str_("1.5")),
+    st.integers(-100, 100).map(np.int64),
+    st.just(b"1"),
+    st.just({}),
+)
+
+
+@given(st.dictionaries(st.sampled_from("abcdefg"), NUMBERS, max_size=7), st.data())
+def test_numbers_are_known_by_their_sum_as_by_a_look_at_each(
+    x: dict[str, Any], data: st.DataObject
+) -> None:
+    if data.draw(st.booleans()):  # or there would hardly ever be numbers only
+        x = {name: value for name, value in x.items() if type(value) in (float, int)}
+
+    def told(of: Any) -> Any:
+        try:
+            indices, values = of()
+        except MalformedEventError as fault:
+            return str(fault)
+        return indices.tolist(), values.tobytes()
+
+    ways = []
+    for encoder in (Encoder(), Encoder()):
+        encoder.add(Event(0, {"d": 1.0, "b": 1.0}))
+        ways.append(encoder)
+    one, other = ways
+    assert told(lambda: one.features_of(x)) == told(lambda: other._mixed(x, add=False))
+
+
+def test_columns_of_single_events_are_written_down_late_and_all_the_same() -> None:
+    encoders = [Encoder(reuse_columns=True) for _ in range(2)]
+    events = [Event(n, {f"w{n % 5}": 1.0, f"w{n % 7}": 2.0}, ["a"]) for n in range(200)]
+    for event in events:
+        encoders[0].encode([event])
+    encoders[1].encode(events)
+    one, other = (encoder.features.__getstate__() for encoder in encoders)
+    assert one["_last"].tolist() == other["_last"].tolist()
+    assert one["events"] == other["events"] == 200

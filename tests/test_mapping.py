@@ -421,6 +421,33 @@ def test_what_is_wrong_is_said(
     assert KINDS[kind].stage == caught.value.stage
 
 
+@pytest.mark.parametrize(
+    "tags", [["b", "a"], ["a", 1], ["1"], [1], ["a", True], ["a", ["b"]], [{}], ["a", ""], [], "a"]
+)
+def test_labels_that_have_been_seen_are_checked_as_others_are(tags: Any) -> None:
+    record = Record(orjson.dumps({"key": "1", "n": 1.0, "tags": tags}), "s", 0, 0)
+    decoders = [decoder_of(FLAT) for _ in range(2)]
+    for seen in (["a", "b"], [1]):
+        decoders[0].decode(Record(orjson.dumps({"key": "0", "n": 1, "tags": seen}), "s", 0, 0))
+    one, other = (_answer(decoder, record, late=False) for decoder in decoders)
+    assert one == other
+
+
+@pytest.mark.parametrize("other", [["a", "b"], [], "ab", 7, None, {"a": 1}, {"a": 1, "b": "x"}])
+def test_what_stands_where_an_object_was_is_not_taken_for_one(other: Any) -> None:
+    body = {"meta": {"key": "1", "tags": ["t"]}, "one": {"a": 1.0, "b": 2.0}, "two": {"c": 3.0}}
+    changed = [body | {name: other} for name in ("meta", "one", "two")]
+    changed.append({**body, "two": {"c": 4.0}})
+    decoder = decoder_of(NESTED)
+    for each in changed:
+        for _ in range(3):
+            decoder.decode(Record(orjson.dumps(body), "s", 0, 0))
+        record = Record(orjson.dumps(each), "s", 0, 0)
+        assert _answer(decoder, record, late=False) == _answer(
+            decoder_of(NESTED), record, late=False
+        )
+
+
 def test_a_column_without_a_name_is_no_label() -> None:
     settings = Settings(mapping_labels=['$[""]', "$.b"], mapping_labels_as="columns")
     with pytest.raises(UsageError, match="mapping_labels: found '' as the last name in a path"):

@@ -179,12 +179,22 @@ def labels_of(state: PartState, part: int) -> tuple[int, ...]:
     return tuple(state.arena[start : start + int(state.size[part])].tolist())
 
 
+def learn(decision: PartDecision, scores: FloatArray, batch: Batch) -> None:
+    """Let the parts alone decide and learn."""
+    if not decision.works:
+        return
+    decision.make_room(len(batch.y_indices), batch.n_labels)
+    parts, on = np.zeros((2, *scores.shape), dtype=np.bool_)
+    for _, kernel, *arguments in decision.steps(scores, batch.y, decision.state.numbers, parts, on):
+        kernel(*arguments)
+
+
 @given(TRUTHS, st.integers(0, 100), st.integers(1, 4))
 def test_counts_and_bonds_are_those_of_the_twin(truth: Truth, seed: int, each: int) -> None:
     batch, scores = label_batch(truth), blocks(truth, seed)
     places = by_cluster(max(2 * each, batch.n_labels), each)
     decision = part_decision(places)
-    decision.run(scores, batch, np.zeros(scores.shape, dtype=np.bool_))
+    learn(decision, scores, batch)
     state = decision.state
     twin = naive_parts.Counts(places.tolist())
     for y in truth:
@@ -215,7 +225,7 @@ def test_the_best_union_is_that_of_the_twin(seed: int, trust: float) -> None:
     truth: Truth = [set(np.flatnonzero(rng.random(6) < 0.4).tolist()) for _ in range(40)]
     truth[0] = set(range(6))
     batch = label_batch(truth)
-    decision.run(blocks(truth, seed), batch, np.zeros((40, 6), dtype=np.bool_))
+    learn(decision, blocks(truth, seed), batch)
     state = decision.state
     measure_bonds(state)
     state.numbers[TRUST] = trust

@@ -5,11 +5,14 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ihomer import IHomer
 from ihomer.instances import Event
+from ihomer.learners.experts.linear import NO_BASE
 from ihomer.learners.single import Single
+from ihomer.prepared import PreparedCalls
 from ihomer.state import digest
 from tests.streams import learned, stream
 
@@ -41,6 +44,43 @@ def test_one_event_is_predicted_and_learned_as_in_a_batch(
         model.learn_one(x, y)
         twin.learn_one(x, y)
     assert digest({"model": model}) == digest({"model": twin})
+
+
+def _arrays(found: Any) -> list[Any]:
+    """All arrays in an object of lists, tuples and dictionaries."""
+    if isinstance(found, np.ndarray):
+        return [found]
+    parts = found.values() if isinstance(found, dict) else found
+    if not isinstance(found, dict | list | tuple):
+        return []
+    return [array for part in parts for array in _arrays(part)]
+
+
+@pytest.mark.parametrize("objective", ["subset", "hamming", "macro-f1"])
+@pytest.mark.parametrize("without", [(), ("forest",), ("path",), ("ridge", "net"), ("neighbours",)])
+def test_what_a_chain_is_given_follows_from_what_it_is_held_by(
+    objective: Any, without: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a chain would go on with an array that has been replaced."""
+    model = learned([], objective=objective, without=without)
+    way, names = PreparedCalls.chain, set()
+
+    def chain(self: PreparedCalls, name: Any, held: Any, steps: Any, needed: str = "") -> bool:
+        single = model._engine.model.single
+        if self is single._call:
+            known = {id(array) for array in _arrays([held, vars(single), NO_BASE])}
+            for step in steps():
+                assert {id(array) for array in _arrays(step[2:])} <= known, (name, step[0])
+                names.add(step[0])
+        return way(self, name, held, steps, needed)
+
+    monkeypatch.setattr(PreparedCalls, "chain", chain)
+    for x, y in stream(420, 11):
+        model.predict_one(x)
+        model.predict_proba_one(x)
+        model.learn_one(x, y)
+    assert {"scale", "raw", "mix", "scores"} <= names
+    assert ("gains" in names) == ("ridge" not in without)
 
 
 def test_models_that_take_turns_do_not_mix(tmp_path: Any) -> None:

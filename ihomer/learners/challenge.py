@@ -200,8 +200,8 @@ class Challenges:
         ring = ENTRY_BYTES * sum(stride.entries for stride in (*self._ring, self._open))
         return ring + sum(model.memory_bytes for model in models)
 
-    def run(self, batch: Batch, columns: int, losses: FloatArray) -> None:
-        """Keep a segment and show it to the challenger.
+    def keep(self, batch: Batch, columns: int) -> None:
+        """Keep the labelled events of a segment; `tell` has to follow before the stride ends.
 
         Parameters
         ----------
@@ -209,15 +209,19 @@ class Challenges:
             Of which some events are labelled.
         columns
             Feature columns in use, the segment's included.
-        losses
-            The present model's `event_losses`.
         """
         self._room = max(self._room, columns)
         # Where others lie among them depends on how the stream is cut, and teaches nothing.
         kept = batch.where(batch.labelled)
         self._columns = max(self._columns, kept.columns)
         self._open.segments.append(kept)
+
+    def tell(self, losses: FloatArray) -> None:
+        """Take the present model's `event_losses` of the next segment that was kept."""
         self._open.losses.append(losses)
+
+    def challenge(self, batch: Batch, columns: int, losses: FloatArray) -> None:
+        """Show a segment to the challenger, if there is one; see `keep` and `tell`."""
         if self.challenger is not None:
             self.challenger.run(batch, columns, losses)
             self.n_run += len(losses)

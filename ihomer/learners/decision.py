@@ -6,13 +6,13 @@ serves all clusters, because whether a whole set is right depends on all of them
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, Protocol, TypeAlias, get_args
+from collections.abc import Sequence
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
 from ihomer.errors import UsageError
-from ihomer.instances import Batch, BoolArray, FloatArray, IntArray
+from ihomer.instances import Batch, BoolArray, FloatArray, IntArray, Labelled
 from ihomer.learners.arrays import grown, nbytes
 from ihomer.learners.kernels.clustered import LEAST_LEAD
 from ihomer.learners.kernels.joint import (
@@ -40,16 +40,14 @@ from ihomer.learners.kernels.thresholds import (
     threshold_rows,
 )
 from ihomer.learners.parts import PartDecision
-from ihomer.prepared import plainly
-
-# Calls a kernel, under a name; see `ihomer.prepared`.
-Call: TypeAlias = Callable[..., object]
+from ihomer.prepared import Step
 
 Objective = Literal["subset", "hamming", "micro-f1", "macro-f1"]
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 
 MAX_SETS = 4096  # label sets remembered; past it the rarer half is forgotten
 MAX_ARENA = 1 << 18  # labels in them
+OWN = 2  # decisions by cluster, beside those by whole sets
 RACE = 64  # strides after which parts by other clusters serve unless they are worse
 
 
@@ -70,7 +68,11 @@ class Decision(Protocol):
         """Bytes held by the arrays."""
         ...
 
-    def run(self, scores: FloatArray, batch: Batch, on: BoolArray, call: Call = plainly) -> None:
+    def held(self, *, learning: bool) -> tuple[object, ...]:
+        """What `steps` follow from, beside their arguments; see `PreparedCalls.chain`."""
+        ...
+
+    def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
         """Decide, then learn the labelled events.
 
         Parameters
@@ -81,8 +83,34 @@ class Decision(Protocol):
             The same n events; its labelled ones may reach, but not cross, a multiple of `STRIDE`.
         on
             bool (n, L), all False: the decisions are written here.
-        call
-            Calls a kernel, under a name; see `PreparedCalls`.
+        """
+        ...
+
+    def make_room(self, events: int, entries: int, labels: int, *, learning: bool) -> None:
+        """Make room for so many events that have so many labels on, of so many labels."""
+        ...
+
+    def steps(
+        self,
+        scores: FloatArray,
+        y: Labelled,
+        on: BoolArray,
+        own: Sequence[BoolArray],
+        *,
+        learning: bool,
+    ) -> list[Step]:
+        """The calls of `run`, after `make_room`.
+
+        Parameters
+        ----------
+        scores, on
+            As of `run`.
+        y
+            See `Batch.y`.
+        own
+            `OWN` times bool (n, L), all False: room.
+        learning
+            Whether events are labelled.
         """
         ...
 
@@ -147,23 +175,34 @@ class ThresholdDecision:
         """Bytes held by the arrays."""
         return nbytes(self.state)
 
-    def run(self, scores: FloatArray, batch: Batch, on: BoolArray, call: Call = plainly) -> None:
+    def held(self, *, learning: bool) -> tuple[object, ...]:
+        """See `Decision.held`."""
+        del learning  # is told to the kernel
+        return (self.state,)
+
+    def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
         """See `Decision.run`."""
-        labels = max(1, batch.n_labels)
+        _run(self, scores, batch, on)
+
+    def make_room(self, events: int, entries: int, labels: int, *, learning: bool) -> None:
+        """See `Decision.make_room`."""
+        del events, entries, learning  # only labels are counted
+        labels = max(1, labels)
         if len(self.state.both) < labels:
             self.state = grown(self.state, empty_thresholds(labels + labels // 2))
-        call(
-            "thresholds",
-            threshold_rows,
-            scores,
-            batch.y_indptr,
-            batch.y_indices,
-            batch.labelled,
-            batch.known,
-            self.kind,
-            self.state,
-            on,
-        )
+
+    def steps(
+        self,
+        scores: FloatArray,
+        y: Labelled,
+        on: BoolArray,
+        own: Sequence[BoolArray],
+        *,
+        learning: bool,
+    ) -> list[Step]:
+        """See `Decision.steps`."""
+        del own, learning  # nothing competes
+        return [("thresholds", threshold_rows, scores, *y, self.kind, self.state, on)]
 
     def adapt(self) -> None:
         """See `Decision.adapt`; there is nothing to do."""
@@ -205,23 +244,47 @@ class JointDecision:
         coming = 0 if self._next is None else self._next.memory_bytes
         return nbytes(self.state) + self.parts.memory_bytes + coming
 
-    def run(self, scores: FloatArray, batch: Batch, on: BoolArray, call: Call = plainly) -> None:
+    def held(self, *, learning: bool) -> tuple[object, ...]:
+        """See `Decision.held`."""
+        return self.state, *[parts.state for parts, _ in self._competing(learning=learning)]
+
+    def _competing(self, *, learning: bool) -> list[tuple[PartDecision, FloatArray]]:
+        """The parts that are served or compared, with the numbers that have their lead."""
+        found = []
+        if self.parts.works and (learning or self.parts.serves):
+            found.append((self.parts, self.parts.state.numbers))
+        coming = self._next
+        if coming is not None and coming.works and (learning or self._race[LEAD] > LEAST_LEAD):
+            found.append((coming, self._race))
+        return found
+
+    def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
         """See `Decision.run`."""
-        self._make_room(len(batch), len(batch.y_indices), batch.n_labels)
-        call(
-            "joint",
-            joint_rows,
-            scores,
-            batch.y_indptr,
-            batch.y_indices,
-            batch.labelled,
-            batch.known,
-            self.state,
-            on,
-        )
-        self.parts.run(scores, batch, on)
-        if self._next is not None:
-            self._next.compete(scores, batch, self._race, on)
+        _run(self, scores, batch, on)
+
+    def make_room(self, events: int, entries: int, labels: int, *, learning: bool) -> None:
+        """See `Decision.make_room`."""
+        self._make_room(events, entries, labels)
+        for parts, _ in self._competing(learning=learning):
+            parts.make_room(entries, labels)
+
+    def steps(
+        self,
+        scores: FloatArray,
+        y: Labelled,
+        on: BoolArray,
+        own: Sequence[BoolArray],
+        *,
+        learning: bool,
+    ) -> list[Step]:
+        """See `Decision.steps`; parts that are neither served nor compared are not asked."""
+        steps: list[Step] = [("joint", joint_rows, scores, *y, self.state, on)]
+        competing = self._competing(learning=learning)
+        for (parts, numbers), room in zip(competing, own, strict=False):
+            of = "" if parts is self.parts else "coming "
+            for name, *call in parts.steps(scores, y, numbers, room, on):
+                steps.append((of + name, *call))
+        return steps
 
     def regroup(self, places: IntArray, *, at_once: bool = False) -> None:
         """See `Decision.regroup`; parts that serve do so until others are better."""
@@ -264,8 +327,8 @@ class JointDecision:
 
     def _make_room(self, sets: int, entries: int, labels: int) -> None:
         state = self.state
-        sets += int(state.sizes[0])
-        entries += int(state.sizes[1])
+        held, used, _, _ = state.sizes.tolist()
+        sets, entries = sets + held, entries + used
         if len(state.on) < labels:
             wider = np.zeros(labels + labels // 2)
             wider[: len(state.on)] = state.on
@@ -299,6 +362,15 @@ class JointDecision:
         new.numbers[:] = old.numbers
         enter_hashes(new.hashes, n, new.slots)
         self.state = new
+
+
+def _run(decision: Decision, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
+    """See `Decision.run`."""
+    learning = bool(batch.labelled.any())
+    decision.make_room(len(batch), len(batch.y_indices), batch.n_labels, learning=learning)
+    own = [np.zeros_like(on) for _ in range(OWN)]
+    for _, kernel, *arguments in decision.steps(scores, batch.y, on, own, learning=learning):
+        kernel(*arguments)
 
 
 def _empty(sets: int, entries: int, labels: int) -> JointState:

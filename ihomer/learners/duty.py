@@ -26,6 +26,7 @@ FOREST_IN_REACH, PATH_MUST_GAIN = 1.03, 0.98
 FIRST_REST = STRIDE  # learned events before which none rests
 TRIAL_FADING = 0.8  # of the losses compared, per stride with all experts at work
 _STRIDE_FADING = float(FADING**STRIDE)
+_NOBODY: set[str] = set()
 
 
 class Duty:
@@ -51,7 +52,11 @@ class Duty:
 
     def at_work(self, expert: str, learned: int) -> bool:
         """Whether an expert works after `learned` events."""
-        return expert not in self.resting or learned // STRIDE % EVERY == 0
+        return expert not in self.now_resting(learned)
+
+    def now_resting(self, learned: int) -> set[str]:
+        """Who rests after `learned` events: nobody in every `EVERY`-th stride."""
+        return self.resting if learned // STRIDE % EVERY else _NOBODY
 
     def adapt(self, learned: int, weights: Mapping[str, float], losses: Sequence[float]) -> None:
         """Decide anew, at the end of a stride.
@@ -78,9 +83,11 @@ class Duty:
             return
         shares = dict(weights)
         shares[self._base] += shares["path"]
-        self.resting = {name for name in RESTING if shares[name] < RESTS_BELOW}
+        resting = {name for name in RESTING if shares[name] < RESTS_BELOW}
         trial = dict(zip(EXPERTS, self._trial, strict=True))
         forest, path = (trial.pop(name) for name in OUTER)
         best = min(trial.values())
         if forest > FOREST_IN_REACH * best and path > PATH_MUST_GAIN * best:
-            self.resting.add("forest")
+            resting.add("forest")
+        if resting != self.resting:  # or it stays the same object
+            self.resting = resting

@@ -9,9 +9,10 @@ into batches. Names are none of its business; `IHomer` has them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from ihomer.drift.events import EventLog, LearnerEvent, Level
 from ihomer.drift.priors import PriorsAlarm, PriorsMonitor
 from ihomer.drift.watch import Watches
 from ihomer.instances import Batch, BoolArray, FloatArray, IntArray, OffsetArray
+from ihomer.learners.backlog import MOST_LABELS, Backlog
 from ihomer.learners.challenge import Challenges, event_losses
 from ihomer.learners.executor import Executor
 from ihomer.learners.kernels.losses import cluster_losses
@@ -78,10 +80,20 @@ class Engine:
         self._challenges: Challenges | None = None
         if settings.drift:
             self._challenges = Challenges(self._fresh, settings.max_memory_mb * 2**20)
+        self._backlog = Backlog()
         self._leavers = Leavers(MEMORY_SHARE * settings.max_memory_mb * 2**20)
         self.name = name
         self._held: dict[int, str] = {}  # names that ids have now; the encoder may be ahead
         self.changes = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        backlog = state.pop("_backlog")
+        return {**state, "_backlog": backlog} if backlog.waiting else state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__dict__.setdefault("_backlog", Backlog())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -103,11 +115,13 @@ class Engine:
             self._keeper,
             self._challenges,
             self._leavers,
+            self._backlog,
         )
         return sum(part.memory_bytes for part in parts if part is not None)
 
     def retire(self) -> None:
         """Let go of all that predicts and learns: another learner has taken over for good."""
+        self._catch_up()
         self.model = Model(self.settings, self.model.executor)
         self._challenges = None
 
@@ -135,9 +149,13 @@ class Engine:
         """The hierarchy of the clusters of labels, whose names by id are given."""
         if self._keeper is None:
             return Hierarchy(None)
-        return make_hierarchy(
-            list(filter(None, self._keeper.clusters())), self._keeper.partitioner.counts, names
-        )
+        partitioner = self._keeper.partitioner
+        if self._backlog.waiting:
+            # In a copy: what has been asked for leaves no trace.
+            partitioner = deepcopy(partitioner)
+            batch = self._backlog.batch()
+            partitioner.update(batch.y_indptr, batch.y_indices)
+        return make_hierarchy(list(filter(None, partitioner.clusters())), partitioner.counts, names)
 
     def cluster_numbers(self, names: Sequence[str]) -> dict[str, int]:
         """The number for life of each placed label's cluster, whose names by id are given."""
@@ -211,6 +229,7 @@ class Engine:
             self.n_learned += gained
             self._held.update((each.label, each.name) for each in changes if _born(each, stop))
             if gained and self.n_learned % STRIDE == 0:
+                self._catch_up()
                 self._adapt(names)
             start = stop
         self._follow(changes, n)
@@ -227,10 +246,41 @@ class Engine:
         on: BoolArray,
         reserve: FloatArray,
     ) -> None:
-        also = [partial(self._look, batch, scores, reserve)] if gained else []
-        self.model.run(batch, columns, gained, scores, on, reserve, also)
-        if gained and self._challenges is not None:
-            self._challenges.run(batch, columns, event_losses(scores, reserve, batch))
+        if not gained:
+            self.model.run(batch, columns, gained, scores, on, reserve)
+            return
+        alone = len(batch) == 1 and batch.n_labels <= MOST_LABELS
+        if not (alone and self._backlog.follows(batch)):
+            self._catch_up()
+        if alone:
+            # Nobody asks the detectors before the stride ends.
+            self.model.run(batch, columns, gained, scores, on, reserve)
+            self._backlog.add(batch, scores, reserve)
+        else:
+            look = partial(self._look, batch, scores, reserve, self.n_learned)
+            self.model.run(batch, columns, gained, scores, on, reserve, [look])
+        challenges = self._challenges
+        if challenges is None:
+            return
+        challenges.keep(batch, columns)
+        if not alone or challenges.challenger is not None:
+            losses = event_losses(scores, reserve, batch)
+            challenges.challenge(batch, columns, losses)
+            if not alone:
+                challenges.tell(losses)
+
+    def _catch_up(self) -> None:
+        """Show the detectors the single events that have been learned since they last looked."""
+        backlog = self._backlog
+        waiting = backlog.waiting
+        if not waiting:
+            return
+        batch, scores, reserve = backlog.batch(), backlog.scores, backlog.reserve
+        self._look(batch, scores, reserve, self.n_learned - waiting)
+        if self._challenges is not None:
+            for loss in event_losses(scores, reserve, batch).tolist():
+                self._challenges.tell(np.array([loss]))
+        backlog.clear()
 
     def _name_now(self, label: int) -> str:
         return self._held.get(label) or self.name(label)
@@ -244,6 +294,7 @@ class Engine:
         return changes[done:]
 
     def _forget_labels(self, labels: IntArray) -> None:
+        self._catch_up()
         if self._priors_told is not None:
             told, alarm, named = self._priors_told
             names = [each if isinstance(each, str) else self._name_now(each) for each in named]
@@ -261,8 +312,8 @@ class Engine:
 
     # What changes at strides.
 
-    def _look(self, batch: Batch, scores: FloatArray, reserve: FloatArray) -> None:
-        """Feed the detectors and the partitioner."""
+    def _look(self, batch: Batch, scores: FloatArray, reserve: FloatArray, before: int) -> None:
+        """Feed the detectors and the partitioner; `before`: events learned before the batch."""
         if self.settings.drift:
             loss = np.zeros((len(batch), 1 + len(self.model.clusters)))
             counted = np.zeros(loss.shape, dtype=np.int64)
@@ -277,7 +328,7 @@ class Engine:
                 loss,
                 counted,
             )
-            learned = self.n_learned + batch.labelled.cumsum()
+            learned = before + batch.labelled.cumsum()
             self._watches.collect(loss, counted, learned)
             found = self._priors.update_many(batch.y_indptr, batch.y_indices, batch.labelled)
             alarm = self._priors.latest

@@ -74,6 +74,11 @@ class Grove:
         return self._first_works
 
     @property
+    def only(self) -> Cluster | None:
+        """The only learner; None: there are others, or some on trial."""
+        return self.serving[0] if len(self.serving) == 1 and not self._tried else None
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes of all arrays."""
         return sum(cluster.memory_bytes for cluster in self._learners())

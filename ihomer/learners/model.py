@@ -329,6 +329,11 @@ class Model:
         return self._duty.at_work(expert, self.n_learned)
 
     @property
+    def resting(self) -> set[str]:
+        """Who rests in the present stride, `"forest"` for the trees: one object for a stride."""
+        return self._duty.now_resting(self.n_learned)
+
+    @property
     def correcting(self) -> bool:
         """Whether path regressions work in the present stride."""
         return self.at_work(self._base)

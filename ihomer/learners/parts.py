@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ihomer.instances import Batch, BoolArray, FloatArray, IntArray
+from ihomer.instances import BoolArray, FloatArray, IntArray, Labelled
 from ihomer.learners.arrays import nbytes
 from ihomer.learners.kernels.clustered import LEAST_LEAD, choose_rows, cluster_rows
 from ihomer.learners.kernels.joint import WEIGHT as SET_WEIGHT
@@ -34,6 +34,7 @@ from ihomer.learners.kernels.parts import (
 )
 from ihomer.learners.kernels.rows import enter_hashes
 from ihomer.learners.kernels.scaling import STRIDE
+from ihomer.prepared import Step
 
 MAX_PARTS = 1 << 14  # from so many on the rare ones are forgotten
 REST = 8  # a decision that does not serve works in every eighth stride
@@ -72,28 +73,36 @@ class PartDecision:
         """Bytes held by the arrays."""
         return nbytes(self.state)
 
-    def run(self, scores: FloatArray, batch: Batch, on: BoolArray) -> None:
-        """Replace decisions where those by cluster are better, then learn the labelled events.
+    @property
+    def works(self) -> bool:
+        """Whether it decides at all."""
+        return self._works
+
+    def make_room(self, entries: int, labels: int) -> None:
+        """Make room for so many labels that are on, and for as many labels in all."""
+        if self._works:
+            self._make_room(entries, labels)
+
+    def steps(
+        self, scores: FloatArray, y: Labelled, numbers: FloatArray, parts: BoolArray, on: BoolArray
+    ) -> list[Step]:
+        """Calls that replace decisions where its own are better, then learn the labelled events.
 
         Parameters
         ----------
-        scores, batch
-            See `Decision.run`.
+        scores, y
+            See `Decision.steps`.
+        numbers
+            Whose `LEAD` is that over the decisions `on`.
+        parts
+            bool (n, L), all False: room for its own decisions.
         on
             bool (n, L): the decisions over whole label sets; changed.
         """
-        self.compete(scores, batch, self.state.numbers, on)
-
-    def compete(self, scores: FloatArray, batch: Batch, numbers: FloatArray, on: BoolArray) -> None:
-        """As `run`, with the lead over decisions `on` that `numbers` has at `LEAD`."""
-        if not self._works or (numbers[LEAD] <= LEAST_LEAD and not batch.labelled.any()):
-            return  # or what is decided here is neither served nor compared
-        self._make_room(len(batch.y_indices), batch.n_labels)
-        parts = np.zeros(on.shape, dtype=np.bool_)
-        cluster_rows(
-            scores, batch.y_indptr, batch.y_indices, batch.labelled, batch.known, self.state, parts
-        )
-        choose_rows(batch.y_indptr, batch.y_indices, batch.labelled, parts, numbers, on)
+        return [
+            ("clusters", cluster_rows, scores, *y, self.state, parts),
+            ("choose", choose_rows, *y[:3], parts, numbers, on),
+        ]
 
     @property
     def serves(self) -> bool:
@@ -161,7 +170,7 @@ class PartDecision:
             on = np.zeros(len(places))
             on[: len(old.on)] = old.on
             self.state = old = old._replace(cluster_of=places, on=on)
-        parts, used = (int(size) for size in old.sizes)
+        parts, used = old.sizes.tolist()
         if parts + entries <= len(old.hashes) and used + entries <= len(old.arena):
             return
         new = _empty(2 * (max(parts, used) + entries), old.cluster_of, 0, old.numbers)

@@ -177,7 +177,7 @@ class Forest:
         """Whether an event can be predicted at once: there are trees, room, and nothing is due."""
         tops = self.state.free.tops
         return bool(
-            self.state.trees[0, ROOT] >= 0
+            self.planted
             and columns <= len(self._x)
             and labels < self.state.nodes.positive.shape[1]
             and tops[OF_PENDING] == 0
@@ -261,16 +261,31 @@ class Forest:
             self._plant(batch)
         nodes = np.empty(n * trees * MAX_DEPTH, dtype=np.int32)
         indptr = np.zeros(n + 1, dtype=np.int64)
-        done = 0
-        while True:
+        self.go_on(batch, members, position_of, out, indptr, nodes, None)
+        return Paths(indptr, nodes[: indptr[-1]]), self.release()
+
+    def go_on(
+        self,
+        batch: Batch,
+        members: IntArray,
+        position_of: IntArray,
+        out: Float32Array,
+        indptr: OffsetArray,
+        nodes: IntArray,
+        done: int | None,
+    ) -> None:
+        """See `run` and `forest_rows`, whose result `done` is, if it has been called: the rest."""
+        n = len(batch)
+        while done is None or done < n or self.state.free.tops[PAUSED] > 0:
+            if done is not None and self.state.free.tops[PAUSED] > 0:
+                self._grow(0, 0)
+            elif done is not None:
+                self._grow(*_kinds(batch, done))
             done = forest_rows(
                 batch.indptr,
                 batch.indices,
                 batch.values,
-                batch.y_indptr,
-                batch.y_indices,
-                batch.labelled,
-                batch.known,
+                *batch.y,
                 members,
                 position_of,
                 self.keys,
@@ -278,18 +293,11 @@ class Forest:
                 self.state,
                 self._options,
                 LOGIT_CLIP,
-                done,
+                done or 0,
                 out,
                 indptr,
                 nodes,
             )
-            if self.state.free.tops[PAUSED] > 0:
-                self._grow(0, 0)
-            elif done < n:
-                self._grow(*_kinds(batch, done))
-            else:
-                break
-        return Paths(indptr, nodes[: indptr[-1]]), self._release()
 
     def derived(self, source: IntArray, priors: FloatArray) -> Forest:
         """A copy for another cluster's labels, after a change of the partition.
@@ -347,7 +355,12 @@ class Forest:
         nodes.seed[roots] = _seeds(self._seed, many)
         trees[:, ROOT], trees[:, N_NODES] = roots, 1
 
-    def _release(self) -> IntArray:
+    @property
+    def planted(self) -> bool:
+        """Whether there are trees."""
+        return bool(self.state.trees[0, ROOT] >= 0)
+
+    def release(self) -> IntArray:
         """Let the ids of nodes that are gone be given out from now on; return them."""
         free = self.state.free
         gone = free.pending[: free.tops[OF_PENDING]].copy()

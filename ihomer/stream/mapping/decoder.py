@@ -182,7 +182,8 @@ class MappedDecoder(Decoder):
                     " whose labels these are, at a path that mapping_id names",
                 )
             return self._default_id(record)
-        value = self._id.find(data, record)
+        path = self._id
+        value = path.find(data, record) if path.meta else follow(data, path.steps)
         if value is ABSENT or value is None:
             raise malformed(
                 "id-absent",

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from operator import itemgetter
-from typing import Any
+from operator import itemgetter, methodcaller
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -31,6 +31,10 @@ _REMEMBERED = 1 << 16  # names of fields, before all are forgotten and come agai
 _NUMBERS = frozenset((float, int, bool))
 _OR_MISSING = frozenset((float, int, bool, type(None)))
 _TEXTS = frozenset((str,))
+
+_Take: TypeAlias = Callable[[Mapping[str, Any]], Iterable[Any]]
+_Values: TypeAlias = Callable[[Any], Iterable[Any] | None]
+_ALL: _Take = methodcaller("values")
 
 
 class _Field:
@@ -68,9 +72,10 @@ class _Shape:
     keys
         All names in the object, in order.
     take
-        Takes the values of its own features.
+        Takes the values of its own features; None: it has none.
     inner
-        The objects and lists in it that hold features.
+        The objects and lists in it that are looked at, by their names there; those with features
+        come first.
     names
         Of the features, in the order in which `values` has them.
     pack
@@ -79,22 +84,24 @@ class _Shape:
         Whether numbers may come as text everywhere.
     whole
         Whether it says all: not where a value is ignored that an object in its place is not.
+    values
+        Gives the features' values of another object, or None if its shape is another.
     """
 
     def __init__(self, node: _Field, value: Mapping[str, Any]) -> None:
         self.keys = list(value)
         own: list[tuple[int, str]] = []
         names: list[str] = []
-        self.inner: list[tuple[str, _Shape]] = []
+        inner: list[tuple[str, _Shape]] = []
         self.text = self.whole = True
         for place, (key, each) in enumerate(value.items()):
             field = node.inner[key]
             if field.skip:
                 continue
             if isinstance(each, Mapping):
-                self.inner.append((key, _Shape(field, each)))
+                inner.append((key, _Shape(field, each)))
             elif type(each) is list and each and field.put is not None:
-                self.inner.append((key, _List(field, len(each))))
+                inner.append((key, _List(field, len(each))))
             elif field.put is not None:
                 own.append((place, key))
                 names.append(field.name)
@@ -102,22 +109,31 @@ class _Shape:
             else:
                 self.whole = False
         self.take = _taker(own, len(value))
+        self.inner = sorted(inner, key=lambda item: not item[1].names)
         for _, shape in self.inner:
             names.extend(shape.names)
             self.text &= shape.text
             self.whole &= shape.whole
         self.names: tuple[str, ...] = tuple(names)
-        self.pack = struct.Struct(f"={len(names)}d").pack
+        self.pack = struct.Struct(f"{len(names)}d").pack
+        shapes = [shape for _, shape in self.inner]
+        if len(shapes) > 1 and all(
+            type(shape) is _Shape and shape.take in (None, _ALL) and not shape.inner
+            for shape in shapes
+        ):
+            # So it mostly is: its objects hold features only, or none.
+            self.values: _Values = _values_of_objects(self)
+        else:
+            self.values = self._values
 
-    def values(self, value: Any) -> Iterable[Any] | None:
-        """The features' values of another object, or None if its shape is another."""
+    def _values(self, value: Any) -> Iterable[Any] | None:
         if type(value) is not dict and not isinstance(value, Mapping):
             return None
         if list(value) != self.keys:
             return None
         if not self.inner:
-            return self.take(value)
-        found = list(self.take(value))
+            return () if self.take is None else self.take(value)
+        found = [] if self.take is None else list(self.take(value))
         for key, shape in self.inner:
             more = shape.values(value[key])
             if more is None:
@@ -126,18 +142,44 @@ class _Shape:
         return found
 
 
+def _values_of_objects(shape: _Shape) -> _Values:
+    """The same where all objects in an object are of one level, by fewer and larger steps."""
+    keys, take = shape.keys, shape.take
+    objects = itemgetter(*(key for key, _ in shape.inner))
+    all_keys = [each.keys for _, each in shape.inner]
+    featured = sum(each.take is not None for _, each in shape.inner)
+    one_by_one, values_of = shape._values, dict.values
+
+    def values(value: Any) -> Iterable[Any] | None:
+        if type(value) is not dict or list(value) != keys:
+            return one_by_one(value)
+        inner = objects(value)
+        try:
+            if list(map(list, inner)) != all_keys:
+                return None
+            found = [] if take is None else list(take(value))
+            for each in inner[:featured]:
+                found += values_of(each)
+        except TypeError:  # one of them is no dictionary
+            return one_by_one(value)
+        return found
+
+    return values
+
+
 class _List(_Shape):
     """A list of so many numbers, as a part of a `_Shape`: all of its values are features."""
 
     def __init__(self, field: _Field, count: int) -> None:
         self.keys = []
         self.inner = []
-        self.take = lambda value: value.values()  # it has no members to choose from
+        self.take = None  # it has no members to choose from
         self.names = place_names(field.name, count)
         self.text = field.rule == "numeric"
         self.whole = True
+        self.values = self._values
 
-    def values(self, value: Any) -> Iterable[Any] | None:
+    def _values(self, value: Any) -> Iterable[Any] | None:
         """The numbers, or None if it is no such list."""
         return value if type(value) is list and len(value) == len(self.names) else None
 
@@ -232,7 +274,8 @@ class Fields:
             packed = shape.pack(*values)
         except (struct.error, OverflowError):
             return _slow_row(shape, shape.values(data) or ())
-        return Row(shape.names, np.frombuffer(packed, np.float64))
+        # As `Row` does it, without its call.
+        return tuple.__new__(Row, (shape.names, np.frombuffer(packed, np.float64), None))
 
     def any_in(self, data: Mapping[str, Any], *, valued: bool) -> bool:
         """Whether there is any field that would be a feature; `valued`: and has a value."""
@@ -367,15 +410,13 @@ def _slow_row(shape: _Shape, found: Iterable[Any]) -> Row | None:
     return None
 
 
-def _taker(
-    own: Sequence[tuple[int, str]], n_keys: int
-) -> Callable[[Mapping[str, Any]], Iterable[Any]]:
+def _taker(own: Sequence[tuple[int, str]], n_keys: int) -> _Take | None:
     """Takes the values of some of an object's keys, which are given with their places."""
     if not own:
-        return lambda _: ()
+        return None
     first, last = own[0][0], own[-1][0] + 1
     if len(own) == n_keys:
-        return lambda value: value.values()
+        return _ALL
     if last - first == len(own):  # one after the other, as they mostly are
         return lambda value: tuple(value.values())[first:last]
     if len(own) == 1:

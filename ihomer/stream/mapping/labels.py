@@ -30,6 +30,8 @@ Find: TypeAlias = Callable[[Mapping[str, Any], Record], Labels]
 TRUE = frozenset(("true", "t", "yes", "y", "on", "1", "1.0"))
 FALSE = frozenset(("false", "f", "no", "n", "off", "0", "0.0"))
 
+_REMEMBERED = 1 << 14  # names, before all are forgotten and come again
+
 _ACCEPTED = (
     "a list of label names, an object of label name to boolean, text, or null"
     ' (mapping_labels_as = "names"; booleans need "columns")'
@@ -49,11 +51,44 @@ def labels_finder(paths: Sequence[Path], form: Form, separator: str, unknown: st
     if form == "columns":
         return _columns(paths, unknown)
     if len(paths) == 1:
-        path = paths[0]
-        return lambda data, record: _names(path, path.find(data, record), separator, unknown)
+        path, known = paths[0], _Known(separator, unknown)
+        if not path.meta:
+            steps = path.steps
+            return lambda data, _record: known.names(path, follow(data, steps))
+        return lambda data, record: known.names(path, path.find(data, record))
     return lambda data, record: _together(
         [_names(path, path.find(data, record), separator, unknown) for path in paths]
     )
+
+
+class _Known:
+    """Label names of lists that have been checked: most come again and again.
+
+    Parameters
+    ----------
+    separator, unknown
+        See `_names`.
+    """
+
+    def __init__(self, separator: str, unknown: str) -> None:
+        self._how = separator, unknown
+        self._names: set[str] = set()
+
+    def names(self, path: Path, value: Any) -> Labels:
+        """See `_names`."""
+        is_list = type(value) is list
+        try:
+            # Nothing but a text equals one.
+            if is_list and path.each is None and self._names.issuperset(value):
+                return value, ()
+        except TypeError:
+            pass  # something in the list cannot be a name
+        found = _names(path, value, *self._how)
+        if is_list and path.each is None and found[0]:
+            if len(self._names) + len(found[0]) > _REMEMBERED:
+                self._names.clear()
+            self._names.update(found[0][:_REMEMBERED])
+        return found
 
 
 def _names(path: Path, value: Any, separator: str, unknown: str) -> Labels:
