@@ -237,11 +237,11 @@ class Decoder:
         if record.fault is not None:
             raise record.fault
         value = record.value
-        if isinstance(value, Event | LabelEvent):
-            return value
-        if value is None:
-            raise malformed("tombstone", "event: found no value (a tombstone), accepted: JSON")
         if not isinstance(value, bytes):
+            if isinstance(value, Event | LabelEvent):
+                return value
+            if value is None:
+                raise malformed("tombstone", "event: found no value (a tombstone), accepted: JSON")
             return self._read(self._row(value, record), record, late=late)
         size = len(value) if record.key is None else len(value) + len(record.key)
         if size > self._max_event_bytes:
