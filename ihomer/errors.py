@@ -60,5 +60,14 @@ class MalformedEventError(InputError):
         self.kind = kind
         self.message = message
 
+    def bare(self) -> MalformedEventError:
+        """The same without where it was raised, to be kept.
+
+        A traceback holds the calls that it came through, and with them a batch of events; a call
+        that keeps the error is then held by itself, until a collector finds them both.
+        """
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
+
     def __str__(self) -> str:
         return self.message

@@ -62,6 +62,28 @@ def test_no_transaction_is_larger_than_its_bounds(
     assert [record for each in done for record in each] == records
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 300), st.integers(1, 5_000)), min_size=1, max_size=20),
+    st.integers(1, 300),
+)
+def test_what_is_asked_for_fits_by_the_size_of_what_came(
+    added: list[tuple[int, int]], step: int
+) -> None:
+    bounds = Bounds(2_000, 1 << 20, 0.05)
+    filling = Filling(bounds)
+    assert filling.ahead(step) == step
+    for records, size in added:
+        if filling.room <= 0:
+            filling.empty()
+        filling.add(records, records * size)
+        mean = filling.nbytes / filling.records
+        asked = filling.ahead(step)
+        assert asked >= step
+        if asked > step:
+            assert asked <= filling.room
+            assert filling.nbytes + asked * mean <= bounds.nbytes * (1 + 1e-9)
+
+
 def test_a_transaction_is_closed_when_it_is_time() -> None:
     filling = Filling(Bounds(100, 1_000, 0.05))
     assert not filling.ripe(0, 9.0, lambda: 0)  # there is nothing in it

@@ -114,6 +114,36 @@ def test_labels_and_scores_equal_their_definition_and_satisfy_the_schema(
         VALID.validate(body)
 
 
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True),
+    st.lists(st.floats(), min_size=1, max_size=12),
+    st.one_of(st.text(st.characters(exclude_categories=["Cs"])), st.integers(-(2**63), 2**63 - 1)),
+    st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"])), st.integers(0, 2**53)),
+)
+def test_the_bytes_are_those_of_one_object(
+    names: list[str], scores: list[float], event_id: str | int, ts: str | int | None
+) -> None:
+    labels = vocabulary(names)
+    row = (scores * len(names))[: len(names)]
+    on = [score > 0.0 for score in row]
+    [message] = encode_predictions(
+        [Record(b"", "topic", 0, 0)],
+        [Event(event_id, {}, ts=ts)],
+        Predictions(np.array([on], dtype=np.bool_), np.array([row]), np.array([7])),
+        labels.name,
+        labels.ranks,
+        'a "version"',
+    )
+    found, pairs = naive.prediction(on, row, names, 10)
+    body = {
+        "id": event_id,
+        "labels": found,
+        "scores": pairs,
+        "model": {"version": 'a "version"', "events": 7},
+    }
+    assert message.value == orjson.dumps(body if ts is None else body | {"ts": ts})
+
+
 @given(st.data())
 def test_candidates_are_written_as_the_same_labels_in_dense_rows(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=15))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -13,13 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ihomer.connectors.base import Message, Record
-from ihomer.connectors.memory import MemorySink
-from ihomer.errors import InputError
+from ihomer.connectors.memory import MemorySink, MemorySource
+from ihomer.errors import InputError, MalformedEventError
+from ihomer.instances import Event
 from ihomer.learners.baselines import BASELINES, make_baseline
 from ihomer.learners.ihomer import IHomer
+from ihomer.stream.assemble import make_processor
 from ihomer.stream.dead_letters import MAX_LETTER_BYTES, DeadLetters
 from ihomer.stream.decode import Decoder
 from ihomer.stream.processor import Processor
+from ihomer.stream.settings import Settings
 from tests.malformed import CATALOGUE, GOOD
 from tests.yeast import yeast_bodies
 
@@ -98,6 +103,31 @@ def test_every_record_has_one_answer_in_order() -> None:
     assert kinds == [bad.kind.encode() for bad in CATALOGUE]
     assert bench.processor.events == len(good)
     assert sum(bench.processor.dead_letters.counts.values()) == len(CATALOGUE)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_malformed_events_leave_nothing_to_the_collector(late: bool) -> None:
+    """Else a daemon would hold a batch of events for each until the collector comes by."""
+    values: list[bytes | None] = [GOOD[1], *(bad.value for bad in CATALOGUE), GOOD[2]]
+    processor = Bench().processor
+    if late:
+        wanted = Settings(source=["memory:in"], late_labels=True)
+        letters = MemorySink("letters")
+        processor = make_processor(wanted, MemorySource(()), MemorySink(), letters)
+    records = records_of(values)
+    processor.process(records)
+    gc.collect()
+    gc.disable()
+    try:
+        processor.process(records)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        left = {type(found) for found in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not left & {MalformedEventError, Record, Event, FrameType}
 
 
 def test_without_dead_letters_the_events_before_the_first_malformed_one_count() -> None:

@@ -72,19 +72,19 @@ def slot_of(partition: int, slots: int) -> int:
 
 def _frame(record: Record) -> bytes:
     """A record's bytes with the lengths of its parts, so that no two records look alike."""
-    value = record.value if isinstance(record.value, bytes) else b""
-    parts = [
-        _FRAME.pack(
-            record.offset,
-            -1 if record.timestamp is None else record.timestamp,
-            -1 if record.key is None else len(record.key),
-            -1 if record.value is None else len(value),
-            len(record.headers),
-        ),
-        record.key or b"",
-        value,
-    ]
-    for name, content in record.headers:
+    value, key, headers, stamp = record.value, record.key, record.headers, record.timestamp
+    content = value if isinstance(value, bytes) else b""
+    head = _FRAME.pack(
+        record.offset,
+        -1 if stamp is None else stamp,
+        -1 if key is None else len(key),
+        -1 if value is None else len(content),
+        len(headers),
+    )
+    if not headers:
+        return b"%b%b%b" % (head, key or b"", content)
+    parts = [head, key or b"", content]
+    for name, content in headers:
         encoded = name.encode("utf-8", "surrogatepass")
         parts += (b"%d:%d:" % (len(encoded), len(content)), encoded, content)
     return b"".join(parts)

@@ -51,7 +51,7 @@ def record_of(topic: str, partition: int, found: Any) -> Record:
         found.offset,
         found.key,
         # Kafka allows a header without a value; our contract does not.
-        tuple((key, value or b"") for key, value in found.headers or ()),
+        tuple([(key, value or b"") for key, value in found.headers]) if found.headers else (),
         found.timestamp if found.timestamp >= 0 else None,
     )
 
@@ -88,8 +88,11 @@ def send(producer: Any, topic: str, message: Message, partitions: int) -> Any:
 
 def size_of(message: Message) -> int:
     """Bytes that a message needs in a topic, at most."""
-    headers = sum(len(name.encode()) + len(v) + _HEADER_OVERHEAD for name, v in message.headers)
-    return RECORD_OVERHEAD + len(message.key or b"") + len(message.value or b"") + headers
+    held = RECORD_OVERHEAD + len(message.key or b"") + len(message.value or b"")
+    for name, content in message.headers:
+        size = len(name) if name.isascii() else len(name.encode())
+        held += size + len(content) + _HEADER_OVERHEAD
+    return held
 
 
 def cut(message: Message, limit: int) -> Message | None:

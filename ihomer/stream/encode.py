@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, TypeAlias
+from operator import add
+from typing import NamedTuple
 
 import numpy as np
 import orjson
 
-from ihomer.connectors.base import Message, Record
+from ihomer.connectors.base import Headers, Message, Record
 from ihomer.errors import UsageError
 from ihomer.instances import BoolArray, Event, FloatArray, IntArray
 from ihomer.jit import kernel
@@ -29,8 +30,43 @@ from ihomer.learners.base import Predictions, SparsePredictions
 
 TOP_K = 10
 
-# Names of the labels that are on, and names with scores.
-_Found: TypeAlias = tuple[list[str], list[tuple[str, float]]]
+
+class _Found(NamedTuple):
+    """What is written of the events of a batch, in its order and theirs.
+
+    Attributes
+    ----------
+    on, on_ends
+        Ids of the labels that are on, event after event, and where each event's end.
+    ids, scores, ends
+        Ids of the labels with a score and the scores (finite), and where each event's end.
+    """
+
+    on: list[int]
+    on_ends: list[int]
+    ids: list[int]
+    scores: FloatArray
+    ends: list[int]
+
+
+class _Pieces(dict[int, bytes]):
+    """A piece of JSON for each label that is asked for, made once.
+
+    Parameters
+    ----------
+    name
+        Gives the name of an id.
+    before, after
+        What stands on both sides of the name.
+    """
+
+    def __init__(self, name: Callable[[int], str], before: bytes = b"", after: bytes = b"") -> None:
+        super().__init__()
+        self._name, self._before, self._after = name, before, after
+
+    def __missing__(self, index: int) -> bytes:
+        piece = self[index] = self._before + orjson.dumps(self._name(index)) + self._after
+        return piece
 
 
 def encode_predictions(
@@ -74,64 +110,83 @@ def encode_predictions(
     if isinstance(predictions, SparsePredictions):
         found = _in_sparse(predictions, name, top_k)
     else:
-        found = _in_dense(predictions, name, ranks(), top_k)
+        found = _in_dense(predictions, ranks(), top_k)
+    # The bytes that `orjson.dumps` of one object would give, put together from pieces: names are
+    # the same in each event, and all numbers of a batch are written in one call.
+    names = list(map(_Pieces(name).__getitem__, found.on))
+    pairs = list(map(add, map(_Pieces(name, b"[", b",").__getitem__, found.ids), _numbers(found)))
+    model = b'],"model":{"version":%b,"events":' % orjson.dumps(version)
     messages: list[Message] = []
-    for record, event, (labels, scores), learned in zip(
-        records, events, found, predictions.events.tolist(), strict=True
+    place: tuple[str, int] | None = None
+    headers: Headers = ()
+    on_start = start = 0
+    for record, event, on_end, end, learned in zip(
+        records, events, found.on_ends, found.ends, predictions.events.tolist(), strict=True
     ):
-        body: dict[str, Any] = {
-            "id": event.id,
-            "labels": labels,
-            "scores": scores,
-            "model": {"version": version, "events": learned},
-        }
-        if event.ts is not None:
-            body["ts"] = event.ts
-        headers = (
-            ("ihomer.topic", record.source.encode()),
-            ("ihomer.partition", b"%d" % record.partition),
-            ("ihomer.offset", b"%d" % record.offset),
+        body = b'{"id":%b,"labels":[%b],"scores":[%b%b%d}' % (
+            orjson.dumps(event.id),
+            b",".join(names[on_start:on_end]),
+            b"],".join(pairs[start:end]) + b"]" if end > start else b"",
+            model,
+            learned,
         )
+        on_start, start = on_end, end
+        body += b"}" if event.ts is None else b',"ts":%b}' % orjson.dumps(event.ts)
+        if (record.source, record.partition) != place:
+            place = record.source, record.partition
+            headers = (
+                ("ihomer.topic", record.source.encode()),
+                ("ihomer.partition", b"%d" % record.partition),
+            )
         messages.append(
-            Message(orjson.dumps(body), record.key, headers, record.timestamp, record.partition)
+            Message(
+                body,
+                record.key,
+                (*headers, ("ihomer.offset", b"%d" % record.offset)),
+                record.timestamp,
+                record.partition,
+            )
         )
     return messages
 
 
-def _in_sparse(
-    predictions: SparsePredictions, name: Callable[[int], str], top_k: int
-) -> list[_Found]:
-    """What is written of each event; candidates come in the order in which they are written."""
-    found: list[_Found] = []
+def _numbers(found: _Found) -> list[bytes]:
+    """The scores as JSON has them."""
+    if not len(found.scores):
+        return []
+    return orjson.dumps(found.scores, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+
+
+def _in_sparse(predictions: SparsePredictions, name: Callable[[int], str], top_k: int) -> _Found:
+    """What is written; candidates come in the order in which they are written."""
+    on: list[int] = []
+    on_ends: list[int] = []
+    best: list[int] = []
+    ends: list[int] = []
+    labels = predictions.labels
     for start, stop in pairwise(predictions.indptr.tolist()):
-        scores = predictions.scores[start:stop]
-        ids = predictions.labels[start:stop]
-        on = ids[predictions.on[start:stop]]
-        best = np.flatnonzero(np.isfinite(scores))[:top_k]
-        pairs = zip(ids[best].tolist(), scores[best].tolist(), strict=True)
-        found.append((sorted(map(name, on.tolist())), [(name(i), score) for i, score in pairs]))
-    return found
+        on += sorted(labels[start:stop][predictions.on[start:stop]].tolist(), key=name)
+        on_ends.append(len(on))
+        finite = np.flatnonzero(np.isfinite(predictions.scores[start:stop]))[:top_k]
+        best += (start + finite).tolist()
+        ends.append(len(best))
+    chosen = np.array(best, dtype=np.intp)
+    scores = np.ascontiguousarray(predictions.scores[chosen], dtype=np.float64)
+    return _Found(on, on_ends, labels[chosen].tolist(), scores, ends)
 
 
-def _in_dense(
-    predictions: Predictions, name: Callable[[int], str], ranks: IntArray, top_k: int
-) -> list[_Found]:
-    """What is written of each event."""
-    found: list[_Found] = []
+def _in_dense(predictions: Predictions, ranks: IntArray, top_k: int) -> _Found:
+    """What is written."""
     n_labels = predictions.on.shape[1]
     ranks = np.ascontiguousarray(ranks[:n_labels], dtype=np.int32)
     top_ids, top_scores, counts = _top(
         np.ascontiguousarray(predictions.scores, dtype=np.float64), ranks, min(top_k, n_labels)
     )
-    on_ids, on_ends = _sorted_by_name(predictions.on, ranks)
-    start = 0
-    for ids, scores, count, end in zip(
-        top_ids.tolist(), top_scores.tolist(), counts.tolist(), on_ends, strict=True
-    ):
-        labels = list(map(name, on_ids[start:end]))
-        found.append((labels, [(name(ids[j]), scores[j]) for j in range(count)]))
-        start = end
-    return found
+    on, on_ends = _sorted_by_name(predictions.on, ranks)
+    there = np.arange(top_ids.shape[1]) < counts[:, np.newaxis]
+    return _Found(
+        on, on_ends, top_ids[there].tolist(), top_scores[there], np.cumsum(counts).tolist()
+    )
 
 
 def _sorted_by_name(on: BoolArray, ranks: IntArray) -> tuple[list[int], list[int]]:

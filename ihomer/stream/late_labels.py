@@ -131,7 +131,7 @@ class LateLabels:
 
     def refuse(self, record: Record, fault: MalformedEventError) -> None:
         """See `Rows`."""
-        self.faults.append((record, fault))
+        self.faults.append((record, fault.bare()))
 
     # For the processor.
 

@@ -224,7 +224,7 @@ class Processor:
                 event = self._decoder.decode(record)
                 self._encoder.add(event)
             except MalformedEventError as fault:
-                bad.append((record, fault))
+                bad.append((record, fault.bare()))
                 if not self.dead_letters.has_sink:
                     break
                 rate.bad()
@@ -296,7 +296,7 @@ class Processor:
             try:
                 late.take(self._decoder.decode_any(record), record)
             except MalformedEventError as fault:
-                bad.append((record, fault))
+                bad.append((record, fault.bare()))
             if bad and not self.dead_letters.has_sink:
                 break
             if len(bad) == n_bad:

@@ -20,6 +20,7 @@ from ihomer.connectors.base import Record
 from ihomer.connectors.kafka_records import record_size
 
 PATIENCE = 8
+ASKED = 1_000  # most records for which the client is asked, unless a step is larger
 
 
 class Bounds(NamedTuple):
@@ -57,8 +58,26 @@ class Filling:
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._since = 0.0
+        self._size = 0.0  # of a record and what was made of it, in the mean of a transaction
         self.records = 0
         self.nbytes = 0
+
+    def ahead(self, step: int) -> int:
+        """For how many records to ask the client: a step, or what there is surely room for.
+
+        To ask costs as much as some ten records, so it is not done for each step; but what is read
+        and not taken is memory, so that of large records no more than a step comes ahead.
+
+        >>> filling = Filling(Bounds(2000, 1 << 20, 0.05))
+        >>> filling.ahead(256)
+        256
+        >>> filling.add(256, 256 * 1024)
+        >>> filling.ahead(256)
+        768
+        """
+        if not self._size:
+            return step
+        return max(step, min(self.room, ASKED, int(self.room_bytes / self._size)))
 
     @property
     def room(self) -> int:
@@ -80,6 +99,8 @@ class Filling:
         """Take note of what was put into it."""
         self.records += records
         self.nbytes += nbytes
+        if self.records:
+            self._size = self.nbytes / self.records
 
     def empty(self) -> None:
         """Begin the next one."""

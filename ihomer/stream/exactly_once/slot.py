@@ -236,7 +236,9 @@ class Slot:
             if filling.records:
                 wait = 0.0 if self._came else min(_BUSY_S, wait)
             try:
-                self._ahead.put(self._reader.poll(most, wait))
+                # Of two topics the order is made when they are asked: step by step.
+                asked = filling.ahead(most) if len(self._plan.inputs) == 1 else most
+                self._ahead.put(self._reader.poll(asked, wait))
             except LostRangeError as lost:
                 self._skip(lost)
                 return 0
