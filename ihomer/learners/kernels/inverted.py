@@ -18,8 +18,8 @@ from ihomer.learners.kernels.foremost import reached, those_from
 from ihomer.learners.kernels.postings import LINE, NEVER, keep_best
 
 DEPTH = 32  # events that a feature keeps
-SHALLOW = 2  # of them that are looked at at least, where a feature is far more frequent than others
-USUAL = np.float32(3.0)  # times the harmonic mean of the features' frequencies: all are looked at
+SHALLOW = 4  # of them that are looked at at least, where a feature is far more frequent than others
+USUAL = np.float32(6.0)  # times the harmonic mean of the features' frequencies: all are looked at
 NEIGHBOURS = 32
 EVENTS = 1 << 17  # whose label sets are kept
 MARKS = 1 << 20  # labels that these sets have together
