@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ihomer.learners.kernels.elementary import log32, sigmoid32
-from ihomer.learners.kernels.inverted import DEPTH, NEAREST, NEIGHBOURS
+from ihomer.learners.kernels.inverted import DEPTH, NEAREST, NEIGHBOURS, SHALLOW, USUAL
 from ihomer.learners.kernels.postings import (
     BEST,
     BIAS,
     BIAS_STEP,
     ENTRIES,
+    FEWEST,
     LEAST,
     MOST,
+    PATIENCE,
     STEP,
 )
 from ihomer.learners.kernels.ranking import (
@@ -49,6 +51,7 @@ class NaiveEntry:
 class NaivePostings:
     columns: int = 0
     lists: dict[int, list[NaiveEntry]] = field(default_factory=dict)
+    given_up: dict[int, int] = field(default_factory=dict)
     bias: dict[int, F] = field(default_factory=dict)
     bias_square: dict[int, F] = field(default_factory=dict)
 
@@ -69,6 +72,9 @@ class NaivePostings:
         for j, x in row:
             self.columns = max(self.columns, j + 1)
             most = min(MOST, max(LEAST, ENTRIES // self.columns))
+            given_up = self.given_up.get(j, 0)
+            if given_up > PATIENCE:
+                most = max(FEWEST, most * PATIENCE // given_up)
             entries = self.lists.setdefault(j, [])
             there = {entry.label for entry in entries}
             for entry in entries:
@@ -82,6 +88,8 @@ class NaivePostings:
                 slope = slopes[label] * x
                 weight = -STEP * slope / np.sqrt(slope * slope + FLOOR)
                 new = NaiveEntry(label, weight, slope * slope)
+                if len(entries) >= most:
+                    self.given_up[j] = self.given_up.get(j, 0) + 1
                 if len(entries) > most:
                     # The last one takes the place of the smallest.
                     at = _smallest(entries)
@@ -104,8 +112,16 @@ class NaiveInverted:
 
     def votes(self, row: Row) -> dict[int, F]:
         near: dict[int, F] = {}
+        known, rarity = 0, F(0)
+        for j, _ in row:
+            if j in self.lists:
+                known += 1
+                rarity += F(1) / F(len(self.lists[j]))
+        usual = USUAL * F(known * DEPTH) / max(rarity, F(1e-30))
         for j, x in row:
-            for number, value in self.lists.get(j, [])[-DEPTH:]:
+            had = self.lists.get(j, [])
+            depth = min(DEPTH, max(SHALLOW, int(usual / F(len(had))))) if had else 0
+            for number, value in had[max(0, len(had) - depth) :]:
                 near[number] = near.get(number, F(0)) + value * x
         positive = [number for number in near if near[number] > NEAREST]
         best = sorted(positive, key=lambda number: (-near[number], number))[:NEIGHBOURS]

@@ -31,7 +31,7 @@ from ihomer.learners.scaling import Rows, Scaler, folded, single_precision
 # Shares of the memory: the arena of the lists, and what there is for each column.
 ENTRY_SHARE, COLUMN_SHARE = 0.5, 0.25
 # Bytes of a column: the scaler's and the index's, the list's place, df.
-COLUMN_BYTES = 72 + DEPTH * 8 + 4 + 16 + 4
+COLUMN_BYTES = 72 + DEPTH * 8 + 4 + 20 + 4
 FEWEST_COLUMNS = 256
 LEAST_ARENA = 1 << 12
 ENTRY_BYTES = 4
@@ -183,6 +183,7 @@ class PostingLearner:
             known = columns[columns < len(self._held)]
             self._held[known] = 0
             self._postings.used[known] = 0
+            self._postings.given_up[known] = 0
             self._inverted.many[known] = 0
 
     @property
@@ -234,6 +235,7 @@ def _postings(columns: int, labels: int, arena: int) -> Postings:
         start=np.zeros(columns, dtype=np.int64),
         room=np.zeros(columns, dtype=np.int32),
         used=np.zeros(columns, dtype=np.int32),
+        given_up=np.zeros(columns, dtype=np.int32),
         entry=np.zeros(arena, dtype=np.int32),
         free=np.full(CLASSES, -1, dtype=np.int64),
         bias=np.full(labels, BIAS, dtype=np.float32),

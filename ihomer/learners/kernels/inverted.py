@@ -14,9 +14,12 @@ import numpy as np
 
 from ihomer.instances import BoolArray, Float32Array, IntArray, OffsetArray
 from ihomer.jit import kernel
-from ihomer.learners.kernels.postings import NEVER, keep_best
+from ihomer.learners.kernels.foremost import reached, those_from
+from ihomer.learners.kernels.postings import LINE, NEVER, keep_best
 
 DEPTH = 32  # events that a feature keeps
+SHALLOW = 4  # of them that are looked at at least, where a feature is far more frequent than others
+USUAL = np.float32(6.0)  # times the harmonic mean of the features' frequencies: all are looked at
 NEIGHBOURS = 32
 EVENTS = 1 << 17  # whose label sets are kept
 MARKS = 1 << 20  # labels that these sets have together
@@ -24,7 +27,8 @@ WRAP = 1 << 30  # events are numbered modulo it
 NEAREST = np.float32(1e-6)  # a smaller dot product makes no neighbour
 
 _ZERO = np.float32(0.0)
-_ONE = np.uint64(1)
+_WHOLE = np.float32(1.0)
+_SMALLEST = np.float32(1e-30)
 
 # Places in `Inverted.progress`.
 EVENT, MARK = 0, 1
@@ -40,7 +44,7 @@ class Inverted(NamedTuple):
     value
         float32 (columns * `DEPTH`,): its values in them.
     many
-        int32 (columns,): events it has had, cut to stay below 2 * `DEPTH`.
+        int32 (columns,): learned events it has had, cut to stay below `WRAP`.
     first
         int64 (`EVENTS`,): where an event's labels began among all that ever were.
     length
@@ -74,6 +78,9 @@ def find_neighbours(
     indices: IntArray,
     values: Float32Array,
     state: Inverted,
+    products: Float32Array,
+    likely: IntArray,
+    lanes: Float32Array,
     keys: Float32Array,
     items: IntArray,
 ) -> int:
@@ -85,6 +92,8 @@ def find_neighbours(
         The event's features, of length 1 together.
     state
         As it was, when this returns.
+    products, likely, lanes
+        float32 (`EVENTS`,), int32 (`EVENTS` + 1 or more,), float32 (2, `LANES`): scratch.
     keys, items
         float32, int32 (`NEIGHBOURS`,), written: their dot products, above `NEAREST`, and places.
         Of equal ones that with the lower place comes first.
@@ -92,15 +101,29 @@ def find_neighbours(
     columns = state.many.shape[0]
     learned = state.progress[EVENT]
     event, values_of, near, touched = state.event, state.value, state.near, state.touched
+    # Asked for together, as in `score_labels`.
+    asked, known, rarity = np.int32(0), 0, _ZERO
+    for i in range(indices.shape[0]):
+        j = indices[i]
+        if j >= columns or state.many[j] == 0:
+            continue
+        known += 1
+        rarity += _WHOLE / np.float32(state.many[j])
+        for k in range(DEPTH * j, DEPTH * j + min(DEPTH, state.many[j]), LINE):
+            asked |= event[k] | np.int32(values_of[k])
+    touched[0] = asked
+    usual = USUAL * np.float32(known * DEPTH) / max(rarity, _SMALLEST)
     n = np.uint64(0)
     for i in range(indices.shape[0]):
         j = indices[i]
-        if j >= columns:
+        if j >= columns or state.many[j] == 0:
             continue
-        value = values[i]
-        begin = np.uint64(DEPTH * j)
-        for k in range(begin, begin + np.uint64(min(DEPTH, state.many[j])), _ONE):
-            number = event[k]
+        value, many = values[i], state.many[j]
+        depth = min(DEPTH, many, max(SHALLOW, int(usual / np.float32(many))))
+        begin = DEPTH * j
+        for back in range(many - depth, many):
+            at = np.uint64(begin + (back & (DEPTH - 1)))
+            number = event[at]
             if (learned - number) & (WRAP - 1) > EVENTS:
                 continue
             place = np.uint32(number & (EVENTS - 1))
@@ -109,14 +132,18 @@ def find_neighbours(
             new = before == NEVER
             touched[n] = place
             n += np.uint64(new)
-            near[place] = (_ZERO if new else before) + values_of[k] * value
-    found = 0
-    for i in range(np.int64(n)):
-        place = touched[i]
-        product = near[place]
+            near[place] = (_ZERO if new else before) + values_of[at] * value
+    touches = int(np.int64(n))  # a sum of both kinds would be no integer
+    for i in range(touches):
+        place = np.uint32(touched[i])
+        products[i] = near[place]
         near[place] = NEVER
+    found = 0
+    least = reached(products[:touches], NEIGHBOURS, lanes)
+    for k in range(those_from(products[:touches], least, likely)):
+        product = products[likely[k]]
         if product > NEAREST:
-            found = keep_best(product, place, found, NEIGHBOURS, keys, items)
+            found = keep_best(product, touched[likely[k]], found, NEIGHBOURS, keys, items)
     return found
 
 
@@ -177,8 +204,8 @@ def learn_event(indices: IntArray, values: Float32Array, labels: IntArray, state
         state.event[DEPTH * j + slot] = number & (WRAP - 1)
         state.value[DEPTH * j + slot] = values[i]
         state.many[j] += 1
-        if state.many[j] == 2 * DEPTH:
-            state.many[j] = DEPTH
+        if state.many[j] == WRAP:
+            state.many[j] = WRAP // 2
 
 
 @kernel

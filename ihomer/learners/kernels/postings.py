@@ -6,7 +6,8 @@ lengths of its features' lists, which are bounded, never on the number of labels
 
 A feature's list holds at most K entries (label, weight, sum of squared gradients). Only a label
 that is on makes an entry; a full list gives up the one of the smallest weight. So what was never
-seen together takes no memory.
+seen together takes no memory. A list that gives up entries again and again is that of a feature
+that says little about many labels: the more it has given up, the fewer it may have.
 """
 
 from __future__ import annotations
@@ -24,12 +25,16 @@ BIAS_STEP = np.float32(0.1)
 SHORTEST, CLASSES = 4, 17  # room in a list is 4, 6, 8, 12, 16, ..., 768, 1024
 ENTRIES = 1 << 22  # that lists of equal length would have together
 LEAST, MOST = 64, 1024  # bounds of K
+PATIENCE = 128  # entries that a list gives up before its bound falls
+FEWEST = 8  # entries to which it falls at most
+MOST_GIVEN_UP = 1 << 30  # that are counted
 BEST = 32  # labels of the best scores that are looked at further
 NEVER = np.float32(-1e30)  # no score: nothing has been added yet
 MARKED = 4096  # slots in which labels to be learned are marked
 
 # Places in `Postings.progress`.
 COLUMNS, END = 0, 1
+LINE = 16  # numbers that memory hands over together
 SIZE = 3  # numbers of an entry: label, weight, sum of squares
 
 _ZERO = np.float32(0.0)
@@ -46,6 +51,8 @@ class Postings(NamedTuple):
         int64 (columns,): where in `entry` a feature's list begins.
     room, used
         int32 (columns,): entries that its list has room for, and entries in it.
+    given_up
+        int32 (columns,): entries that it has given up because it was full.
     entry
         int32 (3 * entries,): the arena. A list with room for r entries has r labels, then the bits
         of r weights, then those of r sums of squares: what is asked of all entries lies side by
@@ -71,6 +78,7 @@ class Postings(NamedTuple):
     start: OffsetArray
     room: IntArray
     used: IntArray
+    given_up: IntArray
     entry: IntArray
     free: OffsetArray
     bias: Float32Array
@@ -101,13 +109,32 @@ def list_bound(columns: int) -> int:
 
 
 @kernel
+def own_bound(most: int, given_up: int) -> int:
+    """Entries that a list may have which has given up so many, of `most` at first."""
+    if given_up <= PATIENCE:
+        return most
+    return max(min(most, FEWEST), most * PATIENCE // given_up)
+
+
+@kernel
 def score_labels(indices: IntArray, values: Float32Array, state: Postings) -> int:
     """Add up what the features of one event say; returns how many labels they touched.
 
     Biases are left to the caller, who goes through the touched labels anyway.
     """
     columns = state.start.shape[0]
-    score, touched = state.score, state.touched
+    score, touched, entry = state.score, state.touched, state.entry
+    # Lists lie far apart, and waiting for one after the other takes longer than all else: here
+    # they are asked for together.
+    asked = np.int32(0)
+    for i in range(indices.shape[0]):
+        j = indices[i]
+        if j >= columns:
+            continue
+        first, room, used = state.start[j], state.room[j], state.used[j]
+        for e in range(first, first + used, LINE):
+            asked |= entry[e] | entry[e + room]
+    touched[0] = asked  # or it would not be done at all
     n = np.uint64(0)
     for i in range(indices.shape[0]):
         j = indices[i]
@@ -203,49 +230,30 @@ def _lengthen(j: int, entries: int, state: Postings) -> None:
 
 
 @kernel
-def _smallest(j: int, used: int, state: Postings) -> int:
-    """Which of the first `used` weights of list `j` is the smallest, of equal ones the first."""
-    first = state.start[j] + state.room[j]
-    weights = state.entry[first : first + used]
+def _smallest(weights: IntArray) -> int:
+    """Which of some weights, given as bits, is the smallest, of equal ones the first."""
     # Without signs the bits are in the order of the numbers, and a loop over integers runs many
     # at a time.
-    least = _MAGNITUDE
-    for e in range(used):
-        least = min(least, np.int32(weights[e] & _MAGNITUDE))
-    at = 0
-    while weights[at] & _MAGNITUDE != least:
-        at += 1
-    return at
+    least = np.int64(_MAGNITUDE) << 32
+    for e in range(weights.shape[0]):
+        least = min(least, (np.int64(weights[e] & _MAGNITUDE) << 32) | np.int64(e))
+    return int(least & _MAGNITUDE)
 
 
 @kernel
-def _drop_smallest(j: int, state: Postings) -> None:
-    """Let the last entry of list `j` take the place of the one of the smallest weight."""
-    first, room, last = state.start[j], state.room[j], state.used[j] - 1
-    at = _smallest(j, last + 1, state)
-    state.used[j] = last
-    for part in range(SIZE):
-        state.entry[first + part * room + at] = state.entry[first + part * room + last]
+def _give_up(first: int, room: int, used: int, most: int, entry: IntArray) -> int:
+    """The number that a new entry of a full list is given: that of the smallest weight.
 
-
-@kernel
-def _enter(j: int, most: int, state: Postings) -> int:
-    """The number that a new entry of list `j` is given; -1: there is no room at all.
-
-    A full list gives up its smallest weight; one that is longer than `most`, because features
-    were fewer when it grew, gives up two.
+    In a list that is longer than `most`, because features were fewer when it grew or it had given
+    up less, the last entry takes the place of the smallest one before; its end moves.
     """
-    used = state.used[j]
-    if used > most:
-        _drop_smallest(j, state)
-        used -= 1
-    if used < most:
-        if used == state.room[j]:
-            _lengthen(j, used + 1, state)
-        if used < state.room[j]:
-            state.used[j] = used + 1
-            return int(used)
-    return _smallest(j, used, state) if used > 0 else -1
+    at = _smallest(entry[first + room : first + room + used])
+    if used <= most:
+        return at
+    last = used - 1
+    for part in range(SIZE):
+        entry[first + part * room + at] = entry[first + part * room + last]
+    return _smallest(entry[first + room : first + room + last])
 
 
 @kernel
@@ -284,10 +292,20 @@ def learn_labels(
         state.bias_square[label] = square
         state.bias[label] -= BIAS_STEP * slope / np.sqrt(square + _FLOOR)
     found = np.full(n_on, -1, dtype=np.int64)
+    bound = list_bound(state.progress[COLUMNS])
+    asked = np.int32(0)  # as in `score_labels`
+    for i in range(indices.shape[0]):
+        j = indices[i]
+        first = state.start[j] + 2 * state.room[j]
+        for e in range(first, first + state.used[j], LINE):
+            asked |= entry[e]
+    state.touched[0] = asked
     for i in range(indices.shape[0]):
         j = indices[i]
         value = values[i]
-        state.progress[COLUMNS] = max(state.progress[COLUMNS], j + 1)
+        if j >= state.progress[COLUMNS]:
+            state.progress[COLUMNS] = j + 1
+            bound = list_bound(j + 1)
         first, room = state.start[j], state.room[j]
         list_labels = entry[first : first + state.used[j]]
         for e in range(state.used[j]):
@@ -302,16 +320,30 @@ def learn_labels(
                 weight = number(entry[weight_at])
                 entry[square_at] = bits(square)
                 entry[weight_at] = bits(weight - STEP * slope / np.sqrt(square + _FLOOR))
-        most = list_bound(state.progress[COLUMNS])
+        most = own_bound(bound, state.given_up[j])
         for k in range(min(n_on, most)):
             if found[k] == j:
                 continue
-            e = _enter(j, most, state)
-            if e < 0:
-                break
+            used = state.used[j]
+            if used >= most:
+                e = _give_up(first, room, used, most, entry)
+                if used > most:
+                    state.used[j] = used - 1
+                if state.given_up[j] < MOST_GIVEN_UP:
+                    state.given_up[j] += 1
+            else:
+                if used == room:
+                    _lengthen(j, used + 1, state)
+                    first, room = state.start[j], state.room[j]
+                if used < room:
+                    e = used
+                    state.used[j] = used + 1
+                elif used > 0:  # the arena is full
+                    e = _smallest(entry[first + room : first + room + used])
+                else:
+                    break
             slope = slopes[k] * value
             square = slope * slope
-            first, room = state.start[j], state.room[j]
             entry[first + e] = labels[k]
             entry[first + room + e] = bits(-STEP * slope / np.sqrt(square + _FLOOR))
             entry[first + 2 * room + e] = bits(square)

@@ -15,7 +15,9 @@ import numpy as np
 from ihomer.instances import BoolArray, Float32Array, FloatArray, IntArray, OffsetArray
 from ihomer.jit import kernel
 from ihomer.learners.kernels.elementary import log32, sigmoid32
+from ihomer.learners.kernels.foremost import LANES, put_in_order, reached, those_from
 from ihomer.learners.kernels.inverted import (
+    EVENTS,
     NEIGHBOURS,
     Inverted,
     find_neighbours,
@@ -70,11 +72,9 @@ class Ranking(NamedTuple):
 @kernel
 def count_class(count: int) -> int:
     """Number of binary digits of a count, `COUNTS` - 1 at most."""
-    digits = 0
-    while count > 0 and digits < COUNTS - 1:
-        count >>= 1
-        digits += 1
-    return digits
+    # A float's exponent is one less, but for 0; past 2^24, where it is rounded, both are cut.
+    exponent = np.float32(count).view(np.int32) >> 23
+    return min(COUNTS - 1, max(0, int(exponent) - 126))
 
 
 @kernel
@@ -164,8 +164,12 @@ def rank_segment(
     voted_scores = np.empty(CANDIDATES - BEST, dtype=np.float32)
     labels = np.empty(CANDIDATES, dtype=np.int32)
     inputs = np.empty((CANDIDATES, 2), dtype=np.float32)
-    keys = np.empty(CANDIDATES, dtype=np.float32)
+    logits = np.empty(CANDIDATES, dtype=np.float32)
     ranked = np.empty(CANDIDATES, dtype=np.int32)
+    sums = np.empty(postings.score.shape[0], dtype=np.float32)
+    products = np.empty(EVENTS, dtype=np.float32)
+    likely = np.empty(max(EVENTS, postings.score.shape[0]) + 1, dtype=np.int32)
+    lanes = np.empty((2, LANES), dtype=np.float32)
     off = np.empty(MOST_LEARNED, dtype=np.int32)
     off_scores = np.empty(MOST_LEARNED, dtype=np.float32)
     weights = ranking.weights
@@ -187,7 +191,7 @@ def rank_segment(
                 postings.score[label] = 0.0
                 postings.touched[touched] = label
                 touched += 1
-        found = find_neighbours(row, x, inverted, near_keys, near)
+        found = find_neighbours(row, x, inverted, products, likely, lanes, near_keys, near)
         n_voted = vote(found, near_keys, near, inverted, voted)
         for i in range(n_voted):
             score = postings.score[voted[i]]
@@ -201,11 +205,14 @@ def rank_segment(
             if score == NEVER:
                 score = np.float32(0.0)
             own[k] = score + postings.bias[y[k]]
-        n_best, n_off = 0, 0
         for i in range(touched):
-            label = postings.touched[i]
-            score = postings.score[label] + postings.bias[label]
+            label = np.uint32(postings.touched[i])
+            sums[i] = postings.score[label] + postings.bias[label]
             postings.score[label] = NEVER
+        n_best, n_off = 0, 0
+        least = min(PROBABLE, reached(sums[:touched], BEST, lanes))
+        for k in range(those_from(sums[:touched], least, likely)):
+            label, score = postings.touched[likely[k]], sums[likely[k]]
             n_best = keep_best(score, label, n_best, BEST, best_keys, best)
             if score > PROBABLE and n_off < MOST_LEARNED:
                 off[n_off] = label
@@ -224,38 +231,37 @@ def rank_segment(
                 n_candidates += 1
         for i in range(n_best):
             postings.mark[best[i]] = False
-        n_ranked = 0
         for i in range(n_candidates):
             label = labels[i]
             share = inverted.vote[label]
             inputs[i, 1] = log32((share if share != NEVER else np.float32(0.0)) + SHARE) + SHIFT
             w = weights[count_class(ranking.times[label])]
-            logit = w[0] + w[1] * inputs[i, 0] + w[2] * inputs[i, 1]
-            n_ranked = keep_best(logit, i, n_ranked, CANDIDATES, keys, ranked)
+            logits[i] = w[0] + w[1] * inputs[i, 0] + w[2] * inputs[i, 1]
+        put_in_order(logits, n_candidates, ranked)
         for i in range(n_voted):
             inverted.vote[voted[i]] = NEVER
         bound = 0.5 if half else threshold(ranking.decided)
         at = out_indptr[t]
         n_on = 0
-        for i in range(n_ranked):
-            p = sigmoid32(keys[i])
+        for i in range(n_candidates):
+            p = sigmoid32(logits[ranked[i]])
             out_labels[at + i] = labels[ranked[i]]
             out_scores[at + i] = p
             out_on[at + i] = p >= bound
             if p >= bound:
                 n_on += 1
-        out_indptr[t + 1] = at + n_ranked
+        out_indptr[t + 1] = at + n_candidates
         if labelled[t]:
             for k in range(n_y):
                 postings.mark[y[k]] = True
             hits = 0
-            for i in range(n_ranked):
+            for i in range(n_candidates):
                 c = ranked[i]
                 label = labels[c]
                 is_on = postings.mark[label]
                 if is_on and out_on[at + i]:
                     hits += 1
-                slope = sigmoid32(keys[i]) - np.float32(is_on)
+                slope = sigmoid32(logits[ranked[i]]) - np.float32(is_on)
                 group = count_class(ranking.times[label])
                 for k in range(3):
                     value = np.float32(1.0) if k == 0 else inputs[c, k - 1]
