@@ -11,14 +11,12 @@ import numpy as np
 
 from ihomer.instances import Float32Array, IntArray
 from ihomer.jit import kernel
+from ihomer.learners.kernels.foremost import reached, those_from
 
 LANES = 32  # every so many rows' best score is kept to find what enough rows reach
 LOWEST = np.float32(-9.0)  # of a row that is not to be found
 
 _LOW = np.float32(-8.0)  # above that, and below every other
-_ZERO = np.float32(0.0)
-_ONE = np.float32(1.0)
-_HIGH = np.float32(np.inf)
 
 
 @kernel
@@ -39,32 +37,8 @@ def best_rows(
         int32 (k,), k at most LANES: out.
     """
     wanted = found.shape[0]
-    top, above = lanes[0], lanes[1]
-    width = top.shape[0]  # not a constant, for which loops are unrolled instead of vectorised
-    for c in range(width):
-        top[c] = LOWEST
-        above[c] = _ZERO
-    full = score.shape[0] // width * width
-    for start in range(0, full, width):
-        part = score[start : start + width]
-        for c in range(width):
-            top[c] = max(top[c], part[c])
-    rest = score[full:]
-    for c in range(rest.shape[0]):
-        top[c] = max(top[c], rest[c])
-    for k in range(width):
-        one = top[k]
-        for c in range(width):
-            above[c] += _ONE if one > top[c] else _ZERO
-    enough = _HIGH
-    for c in range(width):
-        if above[c] < wanted and top[c] < enough:
-            enough = top[c]
-    enough = max(enough, _LOW)
-    few = np.int64(0)
-    for r in range(score.shape[0]):  # without a branch that nobody could foresee
-        likely[few] = r
-        few += np.int64(score[r] >= enough)
+    enough = max(reached(score, wanted, lanes), _LOW)
+    few = those_from(score, enough, likely)
     number = 0
     for k in range(few - 1, -1, -1):
         value = score[likely[k]]
