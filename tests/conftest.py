@@ -24,6 +24,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(autouse=True)
+def _signals_as_they_were() -> Iterator[None]:
+    """A command run in this process ends ignoring signals; what is started later would as well."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
+@pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
     """A command run in this process configures logging, to a stream that is closed later."""
     root, client = logging.getLogger(), logging.getLogger("kafka")
