@@ -41,9 +41,6 @@ if TYPE_CHECKING:  # what the flags do not need is imported when the daemon star
 STOP_SECONDS = 9.0
 SAME_SIGNAL_SECONDS = 1.0
 SWITCH_SECONDS = 0.001
-# Objects that were made and not freed; by default 700, some fifty events. Neither the client nor a
-# batch leaves any to the collector, so that it would only look, time and again, at what is in use.
-COLLECT_AFTER = 100_000
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -306,7 +303,6 @@ def _settle() -> None:
     # Compiled kernels are a million objects that no collection need look at again.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
     # A thread that comes back from a kernel or the network asks for the interpreter and gets it
     # after this time from a thread that counts; by default 5 ms, as long as a whole batch takes.
     sys.setswitchinterval(SWITCH_SECONDS)

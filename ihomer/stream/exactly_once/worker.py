@@ -6,6 +6,7 @@ without any of them knowing of it.
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 
@@ -110,6 +111,7 @@ class Runner(threading.Thread):
         finally:
             slot.close()
             del slot
+            gc.collect()  # clients and threads hold each other
             allocator.trim()  # it was a model and the copy of one
 
 
