@@ -78,11 +78,6 @@ class PartDecision:
         """Whether it decides at all."""
         return self._works
 
-    def make_room(self, entries: int, labels: int) -> None:
-        """Make room for so many labels that are on, and for as many labels in all."""
-        if self._works:
-            self._make_room(entries, labels)
-
     def steps(
         self, scores: FloatArray, y: Labelled, numbers: FloatArray, parts: BoolArray, on: BoolArray
     ) -> list[Step]:
@@ -162,7 +157,8 @@ class PartDecision:
         self._most = max(MAX_PARTS, 2 * int(state.sizes[0]))
         measure_bonds(state)
 
-    def _make_room(self, entries: int, labels: int) -> None:
+    def make_room(self, entries: int, labels: int) -> None:
+        """Make room for so many labels that are on, and for as many labels in all."""
         old = self.state
         if labels > len(old.on):
             places = np.full(labels + labels // 2, ALONE, dtype=np.int32)

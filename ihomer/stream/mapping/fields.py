@@ -296,16 +296,22 @@ class Fields:
     def _texts(
         self, node: _Field, steps: tuple[str, ...], value: Mapping[str, Any]
     ) -> Iterator[tuple[str, str]]:
-        for key, each in value.items():
-            field = node.inner.get(key)
-            if field is None:
-                field = self._grow(node, (*steps, key), key)
-            if field.skip:
-                continue
+        for key, field, each in self._members(node, steps, value):
             if isinstance(each, Mapping):
                 yield from self._texts(field, (*steps, key), each)
             elif field.put is not None and field.rule == "text" and each is not None:
                 yield field.name, each if type(each) is str else "\n".join(each)
+
+    def _members(
+        self, node: _Field, steps: tuple[str, ...], value: Mapping[str, Any]
+    ) -> Iterator[tuple[str, _Field, Any]]:
+        """An object's members that are not skipped; `_walk`, which is hot, has its own loop."""
+        for key, each in value.items():
+            field = node.inner.get(key)
+            if field is None:
+                field = self._grow(node, (*steps, key), key)
+            if not field.skip:
+                yield key, field, each
 
     def _walk(
         self, node: _Field, steps: tuple[str, ...], value: Mapping[str, Any], into: dict[str, Any]
@@ -334,12 +340,7 @@ class Fields:
     def _any(
         self, node: _Field, steps: tuple[str, ...], value: Mapping[str, Any], *, valued: bool
     ) -> bool:
-        for key, each in value.items():
-            field = node.inner.get(key)
-            if field is None:
-                field = self._grow(node, (*steps, key), key)
-            if field.skip:
-                continue
+        for key, field, each in self._members(node, steps, value):
             if isinstance(each, Mapping):
                 if self._any(field, (*steps, key), each, valued=valued):
                     return True
